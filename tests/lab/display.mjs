@@ -1,0 +1,145 @@
+// A screen of its own: Xvfb, the openbox window manager and a D-Bus session, real mouse clicks
+// and keys (xdotool), and pixels read back from the X server.
+
+import path from 'node:path';
+import { capture, check, eventually, run } from './process.mjs';
+import { folder, screenshotFolder } from './paths.mjs';
+
+/** Starts a screen of `width` by `height` pixels that is stopped with the lab. */
+export async function startDisplay(lab, { width = 1920, height = 1080 } = {}) {
+  const server = lab.start('Xvfb',
+    ['-displayfd', '1', '-screen', '0', `${width}x${height}x24`, '-nolisten', 'tcp', '-noreset'], { label: 'Xvfb' });
+  const number = (await server.output(/^(\d+)\n/, 10_000))[1];
+  const bus = lab.start('dbus-daemon', ['--session', '--nofork', '--print-address=1'], { label: 'dbus-daemon' });
+  const address = (await bus.output(/^(\S+)\n/, 5000))[1];
+  const env = {
+    DISPLAY: `:${number}`,
+    DBUS_SESSION_BUS_ADDRESS: address,
+    WAYLAND_DISPLAY: undefined,
+    XAUTHORITY: undefined,
+    NO_AT_BRIDGE: '1', // no accessibility bus in the lab; without this GTK waits for it
+    LIBGL_ALWAYS_SOFTWARE: '1',
+  };
+  lab.start('openbox', ['--sm-disable'], { env, label: 'openbox' });
+  const display = new Display(env, width, height);
+  await eventually(() => display.hasWindowManager(), 8000, 'openbox manages the screen');
+  return display;
+}
+
+class Display {
+  constructor(env, width, height) {
+    /** Environment for programs that are to open windows here. */
+    this.env = env;
+    this.width = width;
+    this.height = height;
+  }
+
+  async hasWindowManager() {
+    // Fails until a window manager has announced itself on the root window.
+    return (await run('xdotool', ['get_desktop'], { env: this.env, timeoutMs: 5000 })).code === 0;
+  }
+
+  async #xdotool(...args) {
+    return (await check('xdotool', args.map(String), { env: this.env, timeoutMs: 8000 })).stdout.trim();
+  }
+
+  /** Visible windows whose title matches (a regular expression for xdotool), as X ids. */
+  async windows(title) {
+    const found = await run('xdotool', ['search', '--onlyvisible', '--name', title], { env: this.env, timeoutMs: 8000 });
+    return found.stdout.split('\n').filter(Boolean);
+  }
+
+  /** Visible windows of a set of processes. */
+  async windowsOf(pids) {
+    const ids = [];
+    for (const pid of pids) {
+      const found = await run('xdotool', ['search', '--onlyvisible', '--pid', String(pid)], { env: this.env, timeoutMs: 8000 });
+      ids.push(...found.stdout.split('\n').filter(Boolean));
+    }
+    const areas = await Promise.all(ids.map(async (id) => ({ id, box: await this.geometry(id) })));
+    return areas.filter(({ box }) => box.width > 100 && box.height > 100).map(({ id }) => id);
+  }
+
+  /** Where a window's content is on the screen. */
+  async geometry(id) {
+    const text = await this.#xdotool('getwindowgeometry', '--shell', id);
+    const value = (name) => Number(text.match(new RegExp(`^${name}=(-?\\d+)$`, 'm'))[1]);
+    return { x: value('X'), y: value('Y'), width: value('WIDTH'), height: value('HEIGHT') };
+  }
+
+  /** Moves and resizes a window; waits until the size is really so. */
+  async place(id, { x, y, width, height }) {
+    await this.#xdotool('windowmove', id, x, y);
+    await this.#xdotool('windowsize', id, width, height);
+    await eventually(async () => {
+      const box = await this.geometry(id);
+      return box.width === width && box.height === height;
+    }, 5000, `window is ${width}x${height}`);
+  }
+
+  /** A real click of the first button at a place on the screen. */
+  async click(x, y) {
+    await this.#xdotool('mousemove', '--sync', Math.round(x), Math.round(y));
+    await this.#xdotool('click', 1);
+  }
+
+  /** Real keys to the window with the focus: xdotool's names, such as `ctrl+shift+h`. */
+  async key(...names) {
+    await this.#xdotool('key', '--delay', 30, ...names);
+  }
+
+  /** Types text to the window with the focus. */
+  async type(text) {
+    await this.#xdotool('type', '--delay', 20, text);
+  }
+
+  /** Brings a window to the front and gives it the keyboard. */
+  async focus(id) {
+    await this.#xdotool('windowactivate', '--sync', id);
+  }
+
+  /** Asks a window to close, as its close button does. */
+  async closeWindow(id) {
+    await this.#xdotool('windowclose', id);
+  }
+
+  /** Pixels of a part of the screen, as shown now: `{ width, height, data }`, RGB. */
+  async pixels(box = { x: 0, y: 0, width: this.width, height: this.height }) {
+    const left = Math.max(0, Math.floor(box.x));
+    const top = Math.max(0, Math.floor(box.y));
+    const width = Math.min(this.width - left, Math.ceil(box.width));
+    const height = Math.min(this.height - top, Math.ceil(box.height));
+    const data = await capture('import',
+      ['-silent', '-window', 'root', '-crop', `${width}x${height}+${left}+${top}`, '+repage', '-depth', '8', 'rgb:-'],
+      { env: this.env, timeoutMs: 10_000 });
+    if (data.length !== width * height * 3) throw new Error(`screenshot has ${data.length} bytes, not ${width}x${height}x3`);
+    return { width, height, data, left, top };
+  }
+
+  /** Saves a part of the screen as PNG in target/screenshots, for people. Returns the path. */
+  async save(name, box) {
+    const file = path.join(folder(screenshotFolder), `${name}.png`);
+    const crop = box
+      ? ['-crop', `${Math.round(box.width)}x${Math.round(box.height)}+${Math.round(box.x)}+${Math.round(box.y)}`, '+repage']
+      : [];
+    await check('import', ['-silent', '-window', 'root', ...crop, file], { env: this.env, timeoutMs: 15_000 });
+    return file;
+  }
+}
+
+/** How many clearly different colours a part of the screen has: 1 is an empty window. */
+export function colours(screen) {
+  const seen = new Set();
+  for (let at = 0; at + 2 < screen.data.length; at += 3 * 7) {
+    seen.add(((screen.data[at] >> 4) << 8) | ((screen.data[at + 1] >> 4) << 4) | (screen.data[at + 2] >> 4));
+  }
+  return seen.size;
+}
+
+/** Mean difference (0..255) between two screenshots of the same size. */
+export function difference(one, other) {
+  if (one.data.length !== other.data.length) return 255;
+  let sum = 0;
+  for (let at = 0; at < one.data.length; at += 1) sum += Math.abs(one.data[at] - other.data[at]);
+  return sum / one.data.length;
+}

@@ -1,0 +1,111 @@
+// A PulseAudio daemon of its own, with a virtual speaker and a virtual microphone: the real
+// server and the real client API, without a sound card.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { check, eventually, start } from './process.mjs';
+import { RATE } from './sound.mjs';
+
+/** How the virtual devices are called, for people and for `device:` selections. */
+export const SPEAKER_NAME = 'Lab_Speaker';
+export const MICROPHONE_NAME = 'Lab_Microphone';
+
+/**
+ * Starts a daemon. `speakers`/`microphones`: how many of each (0 is possible: a machine without).
+ * Further ones are called `Lab_Speaker_2` and so on. Use `sound.env` for the programs under test.
+ */
+export async function startSound(lab, { speakers = 1, microphones = 1, name = 'sound' } = {}) {
+  const home = lab.file(name);
+  const runtime = path.join(home, 'run');
+  mkdirSync(runtime, { recursive: true, mode: 0o700 });
+  const socket = path.join(runtime, 'pulse', 'native');
+  const env = {
+    HOME: home,
+    XDG_RUNTIME_DIR: runtime,
+    PULSE_SERVER: `unix:${socket}`,
+    PULSE_RUNTIME_PATH: undefined,
+    PULSE_COOKIE: undefined,
+    DBUS_SESSION_BUS_ADDRESS: undefined,
+  };
+  const script = path.join(home, 'lab.pa');
+  writeFileSync(script, ['load-module module-native-protocol-unix auth-anonymous=1',
+    ...Array.from({ length: speakers }, (_, index) => speakerModule(index + 1)),
+    ...Array.from({ length: microphones }, (_, index) => microphoneModules(index + 1)).flat(),
+    speakers > 0 ? 'set-default-sink speaker1' : '',
+    microphones > 0 ? 'set-default-source microphone1' : '',
+    ''].join('\n'));
+  const daemon = lab.start('pulseaudio',
+    ['--daemonize=no', '--exit-idle-time=-1', '--log-target=stderr', '-n', '-F', script], { env });
+  const sound = new Sound(lab, daemon, env, home);
+  await eventually(() => sound.control('info'), 8000, 'PulseAudio answers');
+  return sound;
+}
+
+// norewinds=1: otherwise a null sink works in blocks of 2 s and playback stalls.
+const speakerModule = (number) =>
+  `load-module module-null-sink sink_name=speaker${number} rate=${RATE} channels=2 norewinds=1 `
+  + `sink_properties=device.description="${SPEAKER_NAME}${number > 1 ? `_${number}` : ''}"`;
+
+const microphoneModules = (number) => [
+  `load-module module-null-sink sink_name=feed${number} rate=${RATE} channels=1 norewinds=1 `
+  + `sink_properties=device.description="Lab_Feed_${number}"`,
+  `load-module module-remap-source source_name=microphone${number} master=feed${number}.monitor channels=1 `
+  + `source_properties=device.description="${MICROPHONE_NAME}${number > 1 ? `_${number}` : ''}"`,
+];
+
+class Sound {
+  constructor(lab, daemon, env, home) {
+    this.lab = lab;
+    this.daemon = daemon;
+    /** Environment for programs that are to use this daemon. */
+    this.env = env;
+    this.home = home;
+  }
+
+  /** Runs `pactl`; returns what it prints. */
+  async control(...args) {
+    return (await check('pactl', args, { env: this.env, timeoutMs: 5000 })).stdout;
+  }
+
+  /** What is said into a microphone from now on: a WAV file, until the returned program is stopped. */
+  speak(wav, microphone = 1) {
+    return this.lab.start('paplay', [`--device=feed${microphone}`, wav], { env: this.env });
+  }
+
+  /** Records for `seconds` what a speaker plays; returns mono samples at 48 kHz. */
+  async record(seconds, speaker = 1) {
+    const bytes = await this.#recordBytes(seconds, `speaker${speaker}.monitor`);
+    const samples = new Float32Array(Math.floor(bytes.length / 2));
+    for (let index = 0; index < samples.length; index += 1) samples[index] = bytes.readInt16LE(index * 2) / 32768;
+    return samples;
+  }
+
+  async #recordBytes(seconds, source) {
+    const wanted = Math.round(seconds * RATE) * 2;
+    const chunks = [];
+    let length = 0;
+    const recorder = start('parec', [`--device=${source}`, `--rate=${RATE}`, '--channels=1', '--format=s16le',
+      '--latency-msec=50'], {
+      env: this.env,
+      binaryOutput: (chunk) => {
+        chunks.push(chunk);
+        length += chunk.length;
+      },
+    });
+    try {
+      await eventually(() => {
+        if (!recorder.alive) throw new Error(recorder.describe());
+        return length >= wanted;
+      }, seconds * 1000 + 5000, `recording ${seconds} s from ${source}`);
+    } finally {
+      await recorder.stop();
+    }
+    return Buffer.concat(chunks).subarray(0, wanted);
+  }
+
+  /** Streams that programs have open: `{ playing, recording }`, from `pactl list`. */
+  async streams() {
+    const count = async (kind) => (await this.control('list', 'short', kind)).split('\n').filter(Boolean).length;
+    return { playing: await count('sink-inputs'), recording: await count('source-outputs') };
+  }
+}
