@@ -1,0 +1,105 @@
+// Emulated V4L2 cameras for the programs under test (see v4l2/cameras.c): the device API's calls,
+// answered by a library of ours inside the process. No kernel driver takes part.
+
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { folder, labFolder, repository } from './paths.mjs';
+import { check } from './process.mjs';
+import { clip } from './y4m.mjs';
+
+/** A camera as most laptops have one. */
+export const USUAL_CAMERA = {
+  name: 'Lab Camera',
+  modes: ['YUYV 1280x720 30', 'YUYV 640x360 30', 'YUYV 640x360 15', 'YUYV 320x180 30'],
+};
+
+/** A camera that has 720p only as MJPEG, as many USB cameras do. */
+export const JPEG_CAMERA = { name: 'Lab JPEG Camera', modes: ['MJPG 1280x720 30', 'YUYV 320x240 30'] };
+
+/** Compiles the library into cargo's target folder when the source is newer. */
+async function library() {
+  const source = path.join(repository, 'tests/lab/v4l2/cameras.c');
+  const built = path.join(folder(labFolder), 'libcameras.so');
+  if (!existsSync(built) || statSync(built).mtimeMs < statSync(source).mtimeMs) {
+    const unfinished = `${built}.${process.pid}`;
+    await check('cc', ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-o', unfinished, source,
+      '-ldl', '-lpthread'], { timeoutMs: 60_000 });
+    renameSync(unfinished, built);
+  }
+  return built;
+}
+
+/** The stamped clip as JPEG pictures, made when they are not there yet. */
+async function jpegs(width, height) {
+  const made = path.join(labFolder, `jpegs-${width}x${height}`);
+  if (!existsSync(made)) {
+    const unfinished = folder(`${made}.${process.pid}`);
+    await check('ffmpeg', ['-loglevel', 'error', '-i', clip({ width, height }), '-q:v', '3', '-start_number', '0',
+      path.join(unfinished, '%04d.jpg')], { timeoutMs: 60_000 });
+    renameSync(unfinished, made);
+  }
+  return made;
+}
+
+/** Sets up cameras: `/dev/video0` is the first. Give `cameras.env` to the program under test. */
+export async function emulateCameras(lab, cameras = [USUAL_CAMERA], name = 'cameras') {
+  const control = lab.file(name);
+  mkdirSync(control, { recursive: true });
+  const emulated = new Cameras(control, { AHOY_LAB_CAMERAS: control, LD_PRELOAD: await library() });
+  for (const [number, camera] of cameras.entries()) await emulated.add(number, camera);
+  return emulated;
+}
+
+class Cameras {
+  constructor(control, env) {
+    this.control = control;
+    this.env = env;
+  }
+
+  /** Plugs in a further camera as `/dev/videoN`. */
+  async add(number, { name, modes = [], metadata = false }) {
+    for (const mode of modes.filter((text) => text.startsWith('MJPG'))) {
+      const [width, height] = mode.split(' ')[1].split('x').map(Number);
+      const to = folder(this.control, `MJPG-${width}x${height}`);
+      const from = await jpegs(width, height);
+      for (const file of readdirSync(from)) copyFileSync(path.join(from, file), path.join(to, file));
+    }
+    const text = [`name ${name}`, ...modes.map((mode) => `mode ${mode}`), ...(metadata ? ['metadata'] : []), ''];
+    writeFileSync(path.join(this.control, `video${number}`), text.join('\n'));
+  }
+
+  #flag(number, flag, on) {
+    const file = path.join(this.control, `video${number}.${flag}`);
+    if (on) writeFileSync(file, '');
+    else rmSync(file, { force: true });
+  }
+
+  /** Pulls the plug; `false` puts it back. */
+  unplug(number, on = true) {
+    this.#flag(number, 'gone', on);
+  }
+
+  /** Delivers no more frames, without any error, as a hung camera does. */
+  stall(number, on = true) {
+    this.#flag(number, 'stall', on);
+  }
+
+  /** Another program streams from it. */
+  occupy(number, on = true) {
+    this.#flag(number, 'busy', on);
+  }
+
+  /** The system forbids opening it. */
+  forbid(number, on = true) {
+    this.#flag(number, 'denied', on);
+  }
+
+  /** What streams now, such as `YUYV 1280x720 30/1`, or `undefined`. */
+  streaming(number) {
+    try {
+      return readFileSync(path.join(this.control, `video${number}.streaming`), 'utf8').trim();
+    } catch {
+      return undefined;
+    }
+  }
+}
