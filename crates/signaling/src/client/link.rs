@@ -1,0 +1,206 @@
+//! The task that keeps one connection: the only one that touches the socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use super::SignalingError;
+use super::connect::{Socket, send};
+use crate::message::{ClientMessage, ErrorCode, ServerMessage};
+
+/// A server that does not take a message within this time is lost.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long saying goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+pub(super) struct Link {
+    socket: Socket,
+    outgoing: mpsc::Receiver<ClientMessage>,
+    incoming: mpsc::Sender<Result<ServerMessage, SignalingError>>,
+    ignored: Arc<AtomicU64>,
+    silence_limit: Duration,
+    last_heard: Instant,
+    /// Heard but not yet taken. Nothing more is read meanwhile, while sending goes on: the reader
+    /// may be waiting for room to send.
+    pending: Option<ServerMessage>,
+    /// What the server complained about in its last words.
+    complaint: Option<ErrorCode>,
+}
+
+/// What the task wakes up for.
+enum Input {
+    /// Somebody wants something said, or nobody is left who could.
+    Say(Option<ClientMessage>),
+    /// The server said something, or the connection is gone.
+    Heard(Option<Result<Message, WsError>>),
+    /// What was pending has been taken.
+    Taken,
+    /// The receiver is gone.
+    NobodyListens,
+    /// The server has said nothing for too long.
+    Silence,
+}
+
+/// Why the link ends.
+enum End {
+    /// We want it to.
+    Leave,
+    /// We have said so already.
+    Left,
+    /// It broke.
+    Broken(SignalingError),
+}
+
+impl Link {
+    pub(super) fn new(
+        socket: Socket,
+        outgoing: mpsc::Receiver<ClientMessage>,
+        incoming: mpsc::Sender<Result<ServerMessage, SignalingError>>,
+        ignored: Arc<AtomicU64>,
+        silence_limit: Duration,
+    ) -> Self {
+        Self {
+            socket,
+            outgoing,
+            incoming,
+            ignored,
+            silence_limit,
+            last_heard: Instant::now(),
+            pending: None,
+            complaint: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.step().await {
+                break end;
+            }
+        };
+        match end {
+            End::Leave => self.say_goodbye(true).await,
+            End::Left => self.say_goodbye(false).await,
+            End::Broken(error) => {
+                tracing::debug!(%error, "signaling link ended");
+                drop(self.socket);
+                self.outgoing.close();
+                // Nobody listening is fine: then nobody wants to know.
+                let _ = self.incoming.send(Err(error)).await;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), End> {
+        match self.next_input().await {
+            Input::Say(Some(message)) => self.write(message).await,
+            Input::Say(None) | Input::NobodyListens => Err(End::Leave),
+            Input::Heard(frame) => self.read(frame).await,
+            Input::Silence => Err(End::Broken(SignalingError::Lost)),
+            Input::Taken => {
+                self.last_heard = Instant::now(); // The server was not listened to for a while.
+                Ok(())
+            }
+        }
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let reading = self.pending.is_none();
+        tokio::select! {
+            message = self.outgoing.recv() => Input::Say(message),
+            frame = self.socket.next(), if reading => Input::Heard(frame),
+            permit = self.incoming.reserve(), if !reading => match (permit, self.pending.take()) {
+                (Ok(permit), Some(message)) => {
+                    permit.send(Ok(message));
+                    Input::Taken
+                }
+                (Ok(_), None) => Input::Taken,
+                (Err(_), _) => Input::NobodyListens,
+            },
+            () = self.incoming.closed() => Input::NobodyListens,
+            () = tokio::time::sleep_until(self.last_heard + self.silence_limit), if reading => {
+                Input::Silence
+            }
+        }
+    }
+
+    async fn write(&mut self, message: ClientMessage) -> Result<(), End> {
+        let leaving = message == ClientMessage::Leave;
+        match timeout(WRITE_TIMEOUT, send(&mut self.socket, &message)).await {
+            Ok(Ok(())) if leaving => Err(End::Left),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(self.broken()),
+        }
+    }
+
+    async fn read(&mut self, frame: Option<Result<Message, WsError>>) -> Result<(), End> {
+        let Some(Ok(frame)) = frame else {
+            return Err(self.broken());
+        };
+        self.last_heard = Instant::now();
+        match frame {
+            Message::Text(text) => match ServerMessage::parse(&text) {
+                Ok(message) => self.take(message).await,
+                Err(error) => self.ignore(&error.to_string()),
+            },
+            Message::Binary(_) | Message::Frame(_) => self.ignore("binary message"),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => Err(self.broken()),
+        }
+    }
+
+    async fn take(&mut self, message: ServerMessage) -> Result<(), End> {
+        match message {
+            ServerMessage::Ping => {
+                self.complaint = None;
+                self.write(ClientMessage::Pong).await
+            }
+            ServerMessage::Pong => Ok(()),
+            ServerMessage::Error { code, .. } => {
+                self.complaint = Some(code);
+                self.pending = Some(message);
+                Ok(())
+            }
+            ServerMessage::Created { .. }
+            | ServerMessage::Joined { .. }
+            | ServerMessage::ParticipantJoined { .. }
+            | ServerMessage::ParticipantLeft { .. }
+            | ServerMessage::Description { .. }
+            | ServerMessage::Candidate { .. } => {
+                self.complaint = None;
+                self.pending = Some(message);
+                Ok(())
+            }
+        }
+    }
+
+    fn ignore(&self, reason: &str) -> Result<(), End> {
+        self.ignored.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(reason, "ignored something from the signaling server");
+        Ok(())
+    }
+
+    /// A server that puts us out says why first; one that shuts down is merely lost, since it may
+    /// come back.
+    fn broken(&self) -> End {
+        End::Broken(match self.complaint {
+            Some(code) if code != ErrorCode::ShuttingDown => SignalingError::Refused { code },
+            Some(_) | None => SignalingError::Lost,
+        })
+    }
+
+    async fn say_goodbye(mut self, leave: bool) {
+        let goodbye = async {
+            if leave {
+                send(&mut self.socket, &ClientMessage::Leave).await?;
+            }
+            self.socket.close(None).await
+        };
+        // Best effort: a closed connection says the same, only less politely.
+        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+}

@@ -1,0 +1,735 @@
+//! The messages between a client and a server: JSON objects whose `type` says what they are.
+//!
+//! Each message is one WebSocket text message (RFC 6455 section 5.6). Unknown fields are ignored,
+//! so that a newer side can say more; an unknown `type` is an error that the other side learns of.
+//! `docs/signaling-protocol.md` describes the conversation.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::room_code::RoomNumber;
+
+/// Version of the conversation: raised when an older side could no longer follow it.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// WebSocket subprotocol (RFC 6455 section 1.9) that both sides name in the handshake, so that
+/// each knows at once that the other is no Ahoy.
+pub const SUBPROTOCOL: &str = "ahoy.1";
+
+/// Longest message in bytes. A description with ten codecs has about 8 KiB; the rest is room for
+/// growth, small enough that nobody can fill a server's memory with a few messages.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Longest description in bytes, less than [`MAX_MESSAGE`] by the room its escaping may need.
+pub const MAX_SDP: usize = 32 * 1024;
+
+/// Longest candidate line in bytes: the grammar (RFC 8839 section 5.1) with a 253-character host
+/// name stays below 600.
+pub const MAX_CANDIDATE: usize = 1024;
+
+/// Longest `sdpMid` and `usernameFragment` in bytes (RFC 8839 section 5.4 allows 256).
+pub const MAX_LABEL: usize = 256;
+
+/// Most people in one room: a mesh of more would ask too much of a home's uplink.
+pub const MAX_PARTICIPANTS: usize = 10;
+
+/// Number of a participant within its room, handed out in join order from 1, never reused.
+pub type ParticipantId = u32;
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum ClientMessage {
+    /// Opens a room and enters it. Answered by [`ServerMessage::Created`].
+    Create {
+        /// [`PROTOCOL_VERSION`] of the client.
+        version: u32,
+        /// How far the room is to reach; only the server inside a window asks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reach: Option<Reach>,
+    },
+    /// Enters a room. Answered by [`ServerMessage::Joined`].
+    Join {
+        /// [`PROTOCOL_VERSION`] of the client.
+        version: u32,
+        /// The room.
+        room: RoomNumber,
+    },
+    /// Leaves the room; the connection may be used for another.
+    Leave,
+    /// A session description for one other participant.
+    Description {
+        /// For whom.
+        to: ParticipantId,
+        /// The description.
+        description: SessionDescription,
+    },
+    /// An ICE candidate for one other participant.
+    Candidate {
+        /// For whom.
+        to: ParticipantId,
+        /// The candidate; `null` after the last one.
+        #[serde(deserialize_with = "required")]
+        candidate: Option<IceCandidate>,
+    },
+    /// Asks for a [`ServerMessage::Pong`].
+    Ping,
+    /// Answers [`ServerMessage::Ping`].
+    Pong,
+}
+
+/// What a server says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum ServerMessage {
+    /// The room is there, and the client in it, alone.
+    Created {
+        /// Its number.
+        room: RoomNumber,
+        /// The client's own number in it.
+        participant: ParticipantId,
+        /// Everybody in it, in join order, the client included.
+        participants: Vec<ParticipantId>,
+        /// How far the room really reaches.
+        reach: Reach,
+    },
+    /// The client is in the room.
+    Joined {
+        /// Its number.
+        room: RoomNumber,
+        /// The client's own number in it.
+        participant: ParticipantId,
+        /// Everybody in it, in join order, the client last.
+        participants: Vec<ParticipantId>,
+    },
+    /// Somebody else came in.
+    ParticipantJoined {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Somebody else is gone.
+    ParticipantLeft {
+        /// Who.
+        participant: ParticipantId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A session description from another participant.
+    Description {
+        /// From whom.
+        from: ParticipantId,
+        /// The description.
+        description: SessionDescription,
+    },
+    /// An ICE candidate from another participant.
+    Candidate {
+        /// From whom.
+        from: ParticipantId,
+        /// The candidate; `null` after the last one.
+        #[serde(deserialize_with = "required")]
+        candidate: Option<IceCandidate>,
+    },
+    /// Something that the client said was not done.
+    Error {
+        /// Why, for programs.
+        code: ErrorCode,
+        /// Why, in English, for people who read logs.
+        message: String,
+    },
+    /// Asks for a [`ClientMessage::Pong`].
+    Ping,
+    /// Answers [`ClientMessage::Ping`].
+    Pong,
+}
+
+/// How far a room reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reach {
+    /// Only clients on the server's own computer can enter.
+    Computer,
+    /// Clients on the same network can enter as well.
+    Network,
+    /// Whoever reaches the server can enter.
+    Server,
+}
+
+/// Why a participant is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LeaveReason {
+    /// Said so.
+    Left,
+    /// The connection closed without a word: a crash, a network that is gone.
+    Disconnected,
+    /// Silent for too long.
+    Timeout,
+    /// The server put it out, for hostile messages or for not taking what was sent to it.
+    Removed,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorCode {
+    /// Not JSON, not an object, a wrong or missing field.
+    Malformed,
+    /// A `type` that this server does not know.
+    UnknownType,
+    /// The message or one of its fields is too long.
+    TooLarge,
+    /// The client speaks a version that this server does not.
+    WrongVersion,
+    /// No room has this number.
+    UnknownRoom,
+    /// Ten are in it.
+    RoomFull,
+    /// Asks for a room while in one.
+    AlreadyInRoom,
+    /// Asks for what only somebody in a room can do.
+    NotInRoom,
+    /// Nobody in the room has this number.
+    UnknownParticipant,
+    /// Too many messages, or too many wrong room numbers, in too short a time.
+    TooFast,
+    /// The server has as many rooms as it may, in all or for this address.
+    TooManyRooms,
+    /// The server has as many connections as it may, in all or for this address.
+    TooManyConnections,
+    /// This server opens rooms for its own computer only.
+    NotAllowed,
+    /// Connected for a while without entering a room.
+    Idle,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// A code that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A session description (W3C `RTCSessionDescriptionInit`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDescription {
+    /// `RTCSdpType`.
+    #[serde(rename = "type")]
+    pub kind: SdpType,
+    /// The description (RFC 8866); empty for a rollback.
+    #[serde(default)]
+    pub sdp: String,
+}
+
+/// W3C `RTCSdpType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SdpType {
+    /// An offer.
+    Offer,
+    /// An answer that may change.
+    Pranswer,
+    /// A final answer.
+    Answer,
+    /// Takes an offer back.
+    Rollback,
+}
+
+/// An ICE candidate (W3C `RTCIceCandidateInit`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceCandidate {
+    /// The candidate attribute (RFC 8839 section 5.1); empty after the last of a generation.
+    pub candidate: String,
+    /// Identification tag of the media description.
+    #[serde(default)]
+    pub sdp_mid: Option<String>,
+    /// Its index, from 0.
+    #[serde(default, rename = "sdpMLineIndex")]
+    pub sdp_m_line_index: Option<u16>,
+    /// ICE user name fragment of the generation.
+    #[serde(default)]
+    pub username_fragment: Option<String>,
+}
+
+/// Descriptions and candidates hold network addresses, which do not belong in logs.
+impl fmt::Debug for SessionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "SessionDescription({:?}, {} bytes)",
+            self.kind,
+            self.sdp.len()
+        )
+    }
+}
+
+impl fmt::Debug for IceCandidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IceCandidate({} bytes)", self.candidate.len())
+    }
+}
+
+/// Why a text is no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Longer than [`MAX_MESSAGE`].
+    #[error("the message is longer than {MAX_MESSAGE} bytes")]
+    TooLarge,
+    /// A field is longer than its limit.
+    #[error("the field {field} is longer than {limit} bytes")]
+    FieldTooLarge {
+        /// Which.
+        field: &'static str,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// Not a JSON object with a `type`.
+    #[error("the message is no JSON object with a type")]
+    NotAMessage,
+    /// A `type` that this version does not know. It is not repeated here: a stranger wrote it.
+    #[error("the message has an unknown type")]
+    UnknownType,
+    /// A known `type` with a wrong or missing field.
+    #[error("a field of the message is missing or wrong")]
+    Malformed,
+}
+
+impl MessageError {
+    /// The code under which the other side learns of it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::TooLarge | Self::FieldTooLarge { .. } => ErrorCode::TooLarge,
+            Self::NotAMessage | Self::Malformed => ErrorCode::Malformed,
+            Self::UnknownType => ErrorCode::UnknownType,
+        }
+    }
+}
+
+impl ClientMessage {
+    const TYPES: [&str; 7] = [
+        "create",
+        "join",
+        "leave",
+        "description",
+        "candidate",
+        "ping",
+        "pong",
+    ];
+
+    /// Reads a message, whoever wrote it.
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let message = parse(text, &Self::TYPES)?;
+        match &message {
+            Self::Description { description, .. } => check_description(description)?,
+            Self::Candidate {
+                candidate: Some(candidate),
+                ..
+            } => check_candidate(candidate)?,
+            Self::Create { .. }
+            | Self::Join { .. }
+            | Self::Leave
+            | Self::Candidate {
+                candidate: None, ..
+            }
+            | Self::Ping
+            | Self::Pong => {}
+        }
+        Ok(message)
+    }
+
+    /// The message as it travels.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and numbers can always be written as JSON")
+    }
+}
+
+impl ServerMessage {
+    const TYPES: [&str; 9] = [
+        "created",
+        "joined",
+        "participantJoined",
+        "participantLeft",
+        "description",
+        "candidate",
+        "error",
+        "ping",
+        "pong",
+    ];
+
+    /// Reads a message, whoever wrote it.
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let message = parse(text, &Self::TYPES)?;
+        match &message {
+            Self::Description { description, .. } => check_description(description)?,
+            Self::Candidate {
+                candidate: Some(candidate),
+                ..
+            } => check_candidate(candidate)?,
+            Self::Created { participants, .. } | Self::Joined { participants, .. } => {
+                check_length("participants", participants.len(), MAX_PARTICIPANTS)?;
+            }
+            Self::ParticipantJoined { .. }
+            | Self::ParticipantLeft { .. }
+            | Self::Candidate {
+                candidate: None, ..
+            }
+            | Self::Error { .. }
+            | Self::Ping
+            | Self::Pong => {}
+        }
+        Ok(message)
+    }
+
+    /// The message as it travels.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and numbers can always be written as JSON")
+    }
+
+    /// The error `code` with its English sentence.
+    pub fn error(code: ErrorCode) -> Self {
+        Self::Error {
+            code,
+            message: code.sentence().to_owned(),
+        }
+    }
+}
+
+impl ErrorCode {
+    /// What the code means, in English.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Malformed => "the message could not be read",
+            Self::UnknownType => "the message has an unknown type",
+            Self::TooLarge => "the message or one of its fields is too long",
+            Self::WrongVersion => "this server speaks another version of the protocol",
+            Self::UnknownRoom => "no room has this number",
+            Self::RoomFull => "ten people are in this room already",
+            Self::AlreadyInRoom => "this connection is in a room already",
+            Self::NotInRoom => "this connection is in no room",
+            Self::UnknownParticipant => "nobody in the room has this number",
+            Self::TooFast => "too many messages in too short a time",
+            Self::TooManyRooms => "the server has as many rooms as it may",
+            Self::TooManyConnections => "the server has as many connections as it may",
+            Self::NotAllowed => "this server opens rooms for its own computer only",
+            Self::Idle => "the connection entered no room",
+            Self::ShuttingDown => "the server is shutting down",
+            Self::Unknown => "the server gave a reason that is unknown here",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tagged<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: std::borrow::Cow<'a, str>,
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str]) -> Result<T, MessageError> {
+    if text.len() > MAX_MESSAGE {
+        return Err(MessageError::TooLarge);
+    }
+    // serde also reads a struct from an array; a message is an object.
+    if !text.trim_start().starts_with('{') {
+        return Err(MessageError::NotAMessage);
+    }
+    let tagged: Tagged<'_> = serde_json::from_str(text).map_err(|_| MessageError::NotAMessage)?;
+    if !types.contains(&tagged.kind.as_ref()) {
+        return Err(MessageError::UnknownType);
+    }
+    serde_json::from_str(text).map_err(|_| MessageError::Malformed)
+}
+
+/// Lets `null` pass where `Option` is declared, but not a missing field.
+fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+fn check_description(description: &SessionDescription) -> Result<(), MessageError> {
+    check_length("sdp", description.sdp.len(), MAX_SDP)
+}
+
+fn check_candidate(candidate: &IceCandidate) -> Result<(), MessageError> {
+    let length = |label: &Option<String>| label.as_ref().map_or(0, String::len);
+    check_length("candidate", candidate.candidate.len(), MAX_CANDIDATE)?;
+    check_length("sdpMid", length(&candidate.sdp_mid), MAX_LABEL)?;
+    check_length(
+        "usernameFragment",
+        length(&candidate.username_fragment),
+        MAX_LABEL,
+    )
+}
+
+fn check_length(field: &'static str, length: usize, limit: usize) -> Result<(), MessageError> {
+    if length > limit {
+        Err(MessageError::FieldTooLarge { field, limit })
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(number: u32) -> RoomNumber {
+        RoomNumber::new(number).expect("in range")
+    }
+
+    fn candidate(line: &str) -> IceCandidate {
+        IceCandidate {
+            candidate: line.to_owned(),
+            sdp_mid: Some("0".to_owned()),
+            sdp_m_line_index: Some(0),
+            username_fragment: None,
+        }
+    }
+
+    #[test]
+    fn client_messages_look_as_documented() {
+        let cases = [
+            (
+                ClientMessage::Create {
+                    version: 1,
+                    reach: Some(Reach::Network),
+                },
+                r#"{"type":"create","version":1,"reach":"network"}"#,
+            ),
+            (
+                ClientMessage::Create {
+                    version: 1,
+                    reach: None,
+                },
+                r#"{"type":"create","version":1}"#,
+            ),
+            (
+                ClientMessage::Join {
+                    version: 1,
+                    room: number(4821),
+                },
+                r#"{"type":"join","version":1,"room":4821}"#,
+            ),
+            (ClientMessage::Leave, r#"{"type":"leave"}"#),
+            (
+                ClientMessage::Description {
+                    to: 2,
+                    description: SessionDescription {
+                        kind: SdpType::Offer,
+                        sdp: "v=0\r\n".into(),
+                    },
+                },
+                r#"{"type":"description","to":2,"description":{"type":"offer","sdp":"v=0\r\n"}}"#,
+            ),
+            (
+                ClientMessage::Candidate {
+                    to: 2,
+                    candidate: Some(candidate("candidate:1")),
+                },
+                r#"{"type":"candidate","to":2,"candidate":{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":null}}"#,
+            ),
+            (
+                ClientMessage::Candidate {
+                    to: 2,
+                    candidate: None,
+                },
+                r#"{"type":"candidate","to":2,"candidate":null}"#,
+            ),
+            (ClientMessage::Ping, r#"{"type":"ping"}"#),
+            (ClientMessage::Pong, r#"{"type":"pong"}"#),
+        ];
+        for (message, json) in cases {
+            assert_eq!(message.to_json(), json);
+            assert_eq!(ClientMessage::parse(json), Ok(message));
+        }
+    }
+
+    #[test]
+    fn server_messages_look_as_documented() {
+        let cases = [
+            (
+                ServerMessage::Created {
+                    room: number(4821),
+                    participant: 1,
+                    participants: vec![1],
+                    reach: Reach::Computer,
+                },
+                r#"{"type":"created","room":4821,"participant":1,"participants":[1],"reach":"computer"}"#,
+            ),
+            (
+                ServerMessage::Joined {
+                    room: number(4821),
+                    participant: 2,
+                    participants: vec![1, 2],
+                },
+                r#"{"type":"joined","room":4821,"participant":2,"participants":[1,2]}"#,
+            ),
+            (
+                ServerMessage::ParticipantJoined { participant: 3 },
+                r#"{"type":"participantJoined","participant":3}"#,
+            ),
+            (
+                ServerMessage::ParticipantLeft {
+                    participant: 3,
+                    reason: LeaveReason::Timeout,
+                },
+                r#"{"type":"participantLeft","participant":3,"reason":"timeout"}"#,
+            ),
+            (
+                ServerMessage::error(ErrorCode::RoomFull),
+                r#"{"type":"error","code":"roomFull","message":"ten people are in this room already"}"#,
+            ),
+        ];
+        for (message, json) in cases {
+            assert_eq!(message.to_json(), json);
+            assert_eq!(ServerMessage::parse(json), Ok(message));
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_tolerated_and_unknown_values_survive() {
+        let json = r#"{"type":"join","version":1,"room":4821,"mood":{"deep":[1]}}"#;
+        assert_eq!(
+            ClientMessage::parse(json),
+            Ok(ClientMessage::Join {
+                version: 1,
+                room: number(4821)
+            })
+        );
+        let json = r#"{"type":"error","code":"newInVersion9","message":"x"}"#;
+        assert!(matches!(
+            ServerMessage::parse(json),
+            Ok(ServerMessage::Error {
+                code: ErrorCode::Unknown,
+                ..
+            })
+        ));
+        let json = r#"{"type":"participantLeft","participant":3,"reason":"abducted"}"#;
+        assert!(matches!(
+            ServerMessage::parse(json),
+            Ok(ServerMessage::ParticipantLeft {
+                reason: LeaveReason::Unknown,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        for (json, error) in [
+            ("", MessageError::NotAMessage),
+            ("hello", MessageError::NotAMessage),
+            ("[]", MessageError::NotAMessage),
+            (r#"["join"]"#, MessageError::NotAMessage),
+            ("{}", MessageError::NotAMessage),
+            (r#"{"type":7}"#, MessageError::NotAMessage),
+            (
+                r#"{"type":"join","version":1,"room":4821"#,
+                MessageError::NotAMessage,
+            ),
+            (r#"{"type":"dance"}"#, MessageError::UnknownType),
+            (r#"{"type":"join","version":1}"#, MessageError::Malformed),
+            (
+                r#"{"type":"join","version":1,"room":3}"#,
+                MessageError::Malformed,
+            ),
+            (
+                r#"{"type":"join","version":-1,"room":4821}"#,
+                MessageError::Malformed,
+            ),
+            (r#"{"type":"candidate","to":1}"#, MessageError::Malformed),
+            (
+                r#"{"type":"description","to":1,"description":{"type":"shout","sdp":""}}"#,
+                MessageError::Malformed,
+            ),
+        ] {
+            assert_eq!(ClientMessage::parse(json), Err(error), "{json}");
+        }
+        assert_eq!(
+            ClientMessage::parse(&"[".repeat(60_000)),
+            Err(MessageError::NotAMessage)
+        );
+        let nested = format!(r#"{{"type":"leave","x":{}}}"#, "[".repeat(60_000));
+        assert_eq!(
+            ClientMessage::parse(&nested),
+            Err(MessageError::NotAMessage)
+        );
+    }
+
+    #[test]
+    fn long_messages_and_fields_are_refused() {
+        assert_eq!(
+            ClientMessage::parse(&" ".repeat(MAX_MESSAGE + 1)),
+            Err(MessageError::TooLarge)
+        );
+        let description = |length| ClientMessage::Description {
+            to: 1,
+            description: SessionDescription {
+                kind: SdpType::Offer,
+                sdp: "x".repeat(length),
+            },
+        };
+        assert!(ClientMessage::parse(&description(MAX_SDP).to_json()).is_ok());
+        assert_eq!(
+            ClientMessage::parse(&description(MAX_SDP + 1).to_json()),
+            Err(MessageError::FieldTooLarge {
+                field: "sdp",
+                limit: MAX_SDP
+            })
+        );
+        let line = ClientMessage::Candidate {
+            to: 1,
+            candidate: Some(candidate(&"x".repeat(MAX_CANDIDATE + 1))),
+        };
+        assert_eq!(
+            ClientMessage::parse(&line.to_json()),
+            Err(MessageError::FieldTooLarge {
+                field: "candidate",
+                limit: MAX_CANDIDATE
+            })
+        );
+    }
+
+    #[test]
+    fn debug_output_keeps_descriptions_and_candidates_to_itself() {
+        let description = SessionDescription {
+            kind: SdpType::Offer,
+            sdp: "c=IN IP4 10.1.2.3".into(),
+        };
+        let shown = format!(
+            "{description:?} {:?}",
+            candidate("candidate:1 1 udp 1 10.1.2.3 9 typ host")
+        );
+        assert!(!shown.contains("10.1.2.3"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_panics(text in "\\PC{0,200}") {
+            let _ = ClientMessage::parse(&text);
+            let _ = ServerMessage::parse(&text);
+        }
+
+        #[test]
+        fn nothing_that_looks_like_a_message_panics(
+            kind in proptest::sample::select(vec!["create", "join", "description", "candidate", "error"]),
+            rest in "(,\"(version|room|to|description|candidate)\":(null|-?[0-9]{1,12}|\"\\PC{0,9}\"|\\{\\}|\\[\\])){0,4}",
+        ) {
+            let text = format!(r#"{{"type":"{kind}"{rest}}}"#);
+            let _ = ClientMessage::parse(&text);
+            let _ = ServerMessage::parse(&text);
+        }
+    }
+}
