@@ -1,0 +1,255 @@
+//! What a person has set, as it is kept in `settings.json`.
+
+use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
+use ahoy_media::units::VideoConstraints;
+use ahoy_signaling::address::ServerAddress;
+use serde::{Deserialize, Serialize};
+
+/// The version that this program writes and the newest that it understands.
+pub(crate) const VERSION: u32 = 1;
+
+/// Longest name that others are shown, in characters.
+const NAME_LENGTH: usize = 64;
+
+/// Everything that is set. A member missing in the file has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Settings {
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// The name others see; empty until one is given.
+    pub(crate) name: String,
+    /// Address of the signaling server; `null` for the one that is embedded in Ahoy.
+    pub(crate) server: Option<String>,
+    /// Chosen camera.
+    #[specta(type = String)]
+    pub(crate) camera: CameraSelection,
+    /// Chosen microphone.
+    #[specta(type = String)]
+    pub(crate) microphone: MicrophoneSelection,
+    /// Chosen speaker.
+    #[specta(type = String)]
+    pub(crate) speaker: SpeakerSelection,
+    /// Requested size and rate of our picture.
+    pub(crate) constraints: VideoConstraints,
+    /// Colours of the window.
+    pub(crate) theme: Theme,
+    /// Calls on the embedded server can be joined from the local network.
+    pub(crate) share_on_network: bool,
+    /// Our own picture is shown as in a mirror; others see it as it is.
+    pub(crate) mirror_self_view: bool,
+    /// Fades instead of movements, also where the system does not ask for it.
+    pub(crate) reduce_motion: bool,
+    /// Shortcuts without Ctrl, such as M for mute (WCAG 2.1.4).
+    pub(crate) single_key_shortcuts: bool,
+    /// Where our own picture lies in a call.
+    pub(crate) self_view: SelfView,
+}
+
+/// Colours of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Theme {
+    /// As the desktop has it.
+    #[default]
+    System,
+    /// Light.
+    Light,
+    /// Dark.
+    Dark,
+}
+
+/// Where our own picture lies in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SelfView {
+    /// In which corner.
+    pub(crate) corner: Corner,
+    /// How large.
+    pub(crate) size: SelfViewSize,
+    /// Not shown at all.
+    pub(crate) hidden: bool,
+}
+
+/// A corner of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Corner {
+    TopLeft,
+    TopRight,
+    BottomLeft,
+    #[default]
+    BottomRight,
+}
+
+/// Size of our own picture in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SelfViewSize {
+    Small,
+    #[default]
+    Medium,
+    Large,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            name: String::new(),
+            server: None,
+            camera: CameraSelection::default(),
+            microphone: MicrophoneSelection::default(),
+            speaker: SpeakerSelection::default(),
+            constraints: VideoConstraints::default(),
+            theme: Theme::default(),
+            share_on_network: true,
+            mirror_self_view: true,
+            reduce_motion: false,
+            single_key_shortcuts: true,
+            self_view: SelfView::default(),
+        }
+    }
+}
+
+/// What is wrong with settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SettingsProblem {
+    /// A newer Ahoy wrote them.
+    #[error("version {0} is newer than this Ahoy, which understands {VERSION}")]
+    TooNew(u32),
+    /// The server's address.
+    #[error("\"{text}\" is no server address: {problem}")]
+    Server {
+        /// What was given.
+        text: String,
+        /// Why not.
+        problem: String,
+    },
+    /// Size or frame rate.
+    #[error("{0}")]
+    Constraints(String),
+}
+
+impl Settings {
+    /// Whether everything in them can be used.
+    ///
+    /// # Errors
+    /// The first thing that cannot.
+    pub(crate) fn check(&self) -> Result<(), SettingsProblem> {
+        if self.version > VERSION {
+            return Err(SettingsProblem::TooNew(self.version));
+        }
+        check_constraints(self.constraints)?;
+        self.server_address().map(|_| ())
+    }
+
+    /// The signaling server; `None` for the embedded one.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub(crate) fn server_address(&self) -> Result<Option<ServerAddress>, SettingsProblem> {
+        let parse = |text: &String| {
+            text.parse().map_err(|problem| SettingsProblem::Server {
+                text: text.clone(),
+                problem: format!("{problem}"),
+            })
+        };
+        self.server.as_ref().map(parse).transpose()
+    }
+
+    /// As a person meant them: no blanks around what was typed, an empty server for none.
+    pub(crate) fn tidied(mut self) -> Self {
+        let printable = self.name.chars().filter(|c| !c.is_control());
+        self.name = printable
+            .take(NAME_LENGTH)
+            .collect::<String>()
+            .trim()
+            .to_owned();
+        self.server = self
+            .server
+            .map(|server| server.trim().to_owned())
+            .filter(|server| !server.is_empty());
+        self.version = VERSION;
+        self
+    }
+}
+
+/// Whether this can be asked of a camera.
+///
+/// # Errors
+/// It cannot; says what can.
+pub(crate) fn check_constraints(constraints: VideoConstraints) -> Result<(), SettingsProblem> {
+    // The limits are those of the text form.
+    let parsed = constraints.to_string().parse::<VideoConstraints>();
+    parsed
+        .map(|_| ())
+        .map_err(|error| SettingsProblem::Constraints(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ahoy_media::units::Resolution;
+
+    #[test]
+    fn a_file_may_leave_out_what_it_does_not_change() {
+        let settings: Settings =
+            serde_json::from_str(r#"{"name": "Mira", "camera": "pattern", "future": 1}"#)
+                .expect("understood");
+        assert_eq!(settings.name, "Mira");
+        assert_eq!(settings.camera, CameraSelection::Pattern);
+        assert!(settings.share_on_network);
+        assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let settings = Settings {
+            name: "Jon".into(),
+            speaker: SpeakerSelection::Device("a b".into()),
+            theme: Theme::Dark,
+            ..Settings::default()
+        };
+        let text = serde_json::to_string(&settings).expect("written");
+        assert_eq!(
+            serde_json::from_str::<Settings>(&text).expect("read"),
+            settings
+        );
+    }
+
+    #[test]
+    fn nonsense_is_noticed() {
+        let broken = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().expect_err("nonsense")
+        };
+        assert_eq!(broken(|s| s.version = 2), SettingsProblem::TooNew(2));
+        assert!(matches!(
+            broken(|s| s.server = Some("not a server".into())),
+            SettingsProblem::Server { .. }
+        ));
+        assert!(matches!(
+            broken(|s| s.constraints.resolution = Resolution::new(0, 720)),
+            SettingsProblem::Constraints(_)
+        ));
+        assert!(matches!(
+            broken(|s| s.constraints.frame_rate = 0),
+            SettingsProblem::Constraints(_)
+        ));
+    }
+
+    #[test]
+    fn typing_is_tidied() {
+        let settings = Settings {
+            name: format!("  Mi\u{7}ra {}", "x".repeat(100)),
+            server: Some("  ".into()),
+            ..Settings::default()
+        };
+        let tidied = settings.tidied();
+        assert!(tidied.name.starts_with("Mira x"));
+        assert!(tidied.name.chars().count() <= NAME_LENGTH);
+        assert_eq!(tidied.server, None);
+    }
+}
