@@ -9,8 +9,7 @@ const launcher = 'chromium';
 export const pages = path.join(path.dirname(fileURLToPath(import.meta.url)), 'pages');
 
 /**
- * Opens `url`. `camera`: a y4m file that Chromium plays as its camera. Stopped with the lab;
- * `exposeMemory` of all its processes is measured by process tree.
+ * Opens `url`. `camera`: a y4m file that Chromium plays as its camera. Stopped with the lab.
  */
 export function openChromium(lab, url, { camera, name = 'chromium' } = {}) {
   const profile = lab.file(`${name}-profile`);
@@ -36,5 +35,5 @@ export function openChromium(lab, url, { camera, name = 'chromium' } = {}) {
     `--user-data-dir=${profile}`,
     '--window-size=1400,900',
     url,
-  ], { label: name, env: { DBUS_SESSION_BUS_ADDRESS: 'disabled:', HOME: lab.folder } });
+  ], { label: name, env: { DBUS_SESSION_BUS_ADDRESS: 'disabled:', HOME: lab.folder, TMPDIR: lab.folder } });
 }

@@ -28,9 +28,10 @@ async function machine() {
 }
 
 async function build(work) {
-  const { stdout } = await check('apt-cache', ['depends', 'linux-image-amd64']);
+  const known = async () => (await check('apt-cache', ['depends', 'linux-image-amd64'])).stdout;
+  const stdout = (await known()) || (await check('apt-get', ['update'], { timeoutMs: 120_000 }), await known());
   const name = stdout.match(/Depends: (linux-image-\S+)/)?.[1];
-  if (!name) throw new Error('apt knows no linux-image-amd64; run apt-get update');
+  if (!name) throw new Error('apt knows no linux-image-amd64, even after apt-get update');
   await check('apt-get', ['download', name], { cwd: work, timeoutMs: 120_000 });
   const unpacked = path.join(work, 'package');
   await check('dpkg-deb', ['-x', path.join(work, readdirSync(work).find((file) => file.endsWith('.deb'))), unpacked],

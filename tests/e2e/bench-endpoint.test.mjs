@@ -1,0 +1,43 @@
+// `ahoy-peer bench` refuses what its contract does not allow, and ends when its harness is gone.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { WebSocketServer } from 'ws';
+import { freePort, Lab } from '../lab/lab.mjs';
+import { binary } from '../lab/paths.mjs';
+import { run } from '../lab/process.mjs';
+import { clip } from '../lab/y4m.mjs';
+
+const good = () => ({
+  BENCH_SIGNAL_URL: 'ws://127.0.0.1:1/ws?role=caller',
+  BENCH_ROLE: 'caller',
+  BENCH_CLIP: clip({ width: 320, height: 180, frameRate: 15 }),
+  BENCH_VIDEO: '320x180@15',
+  BENCH_AUDIO: 'mic',
+});
+
+for (const [variable, value] of [
+  ['BENCH_SIGNAL_URL', undefined], ['BENCH_SIGNAL_URL', 'nonsense'], ['BENCH_ROLE', undefined], ['BENCH_ROLE', 'both'],
+  ['BENCH_CLIP', undefined], ['BENCH_CLIP', '/no/such/clip.y4m'], ['BENCH_VIDEO', 'large'], ['BENCH_AUDIO', 'loud'],
+]) {
+  test(`${variable}=${value ?? '(missing)'} is refused with exit code 2`, async () => {
+    const { code, stderr } = await run(binary('ahoy-peer'), ['bench'], { env: { ...good(), [variable]: value } });
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, new RegExp(variable));
+    assert.doesNotMatch(stderr, /panicked/);
+  });
+}
+
+test('a lost WebSocket ends it with exit code 3 within 2 s', { timeout: 30_000 }, async (t) => {
+  const lab = new Lab(t);
+  const port = await freePort();
+  const relay = new WebSocketServer({ port, host: '127.0.0.1' });
+  lab.defer(() => relay.close());
+  const connected = new Promise((resolve) => {
+    relay.on('connection', (socket) => socket.on('message', () => resolve(socket)));
+  });
+  const peer = lab.start(binary('ahoy-peer'), ['bench'],
+    { env: { ...good(), BENCH_SIGNAL_URL: `ws://127.0.0.1:${port}/ws?role=caller` } });
+  (await connected).terminate();
+  assert.equal((await peer.end(2000)).code, 3, peer.describe());
+});
