@@ -1,0 +1,64 @@
+//! How a connection is made.
+
+use std::sync::Arc;
+
+use ahoy_media::units::Bitrate;
+use webrtc::runtime::Runtime;
+
+/// Which local addresses become host candidates (RFC 8445 section 5.1.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LocalAddresses {
+    /// Those of the network interfaces; when there is none, loopback, so that two windows on a
+    /// computer without a network can call each other.
+    #[default]
+    Network,
+    /// Those of the network interfaces and 127.0.0.1.
+    NetworkAndLoopback,
+    /// 127.0.0.1 alone.
+    Loopback,
+}
+
+/// A STUN or TURN server (webrtc-pc section 4.2.1).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IceServer {
+    /// `stun:` (RFC 7064) and `turn:` (RFC 7065) URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    pub username: String,
+    /// For TURN.
+    pub credential: String,
+}
+
+/// How a connection to one participant is made.
+#[derive(Debug, Clone)]
+pub struct TransportConfig {
+    /// Host candidates.
+    pub local_addresses: LocalAddresses,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+    /// Whether there is a data channel; a browser under test has none.
+    pub data_channel: bool,
+    /// Where the estimate of the path begins. 1 Mbit/s is enough for a usable 720p picture and
+    /// little enough not to flood a slow uplink before the first feedback.
+    pub initial_bitrate: Bitrate,
+    /// What the estimate never falls below: sound and the smallest picture.
+    pub min_bitrate: Bitrate,
+    /// What it never exceeds: the largest picture with sound and repairs.
+    pub max_bitrate: Bitrate,
+    /// Clock, tasks and sockets; `None` for tokio. Tests put a virtual network here.
+    pub runtime: Option<Arc<dyn Runtime>>,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            local_addresses: LocalAddresses::default(),
+            ice_servers: Vec::new(),
+            data_channel: true,
+            initial_bitrate: Bitrate::from_kbps(1000),
+            min_bitrate: Bitrate::from_kbps(80),
+            max_bitrate: Bitrate::from_kbps(6000),
+            runtime: None,
+        }
+    }
+}

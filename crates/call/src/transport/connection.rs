@@ -1,0 +1,349 @@
+//! Makes the crate's peer connection: codecs, packet chain, ICE settings, tracks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{
+    CongestionControlBuilder, NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder,
+    Registry, SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
+};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::media_engine::{
+    MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8,
+};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
+    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+};
+use rtc::sdp::extmap::{SDES_MID_URI, TRANSPORT_CC_URI};
+use rtc::shared::error::Result;
+use rtc::shared::ifaces::ifaces;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, SettingEngine, SettingEngineBuilder,
+};
+use webrtc::runtime::Runtime;
+
+use super::config::{IceServer, LocalAddresses, TransportConfig};
+use super::estimate::PublishedGcc;
+use super::events::MediaReceiver;
+use super::interceptors::Chained;
+use super::interceptors::delivery::Delivery;
+use super::interceptors::meter::Meter;
+use super::interceptors::nack_pacing::NackPacing;
+use super::interceptors::rtx::RtxUnwrapper;
+use super::stats::Streams;
+
+/// Payload types of our offers; those of Chromium, so that a look at a capture needs no table.
+pub(super) const VP8_PAYLOAD_TYPE: u8 = 96;
+pub(super) const OPUS_PAYLOAD_TYPE: u8 = 111;
+const RTX_PAYLOAD_TYPE: u8 = 97;
+
+/// In-band FEC on, frames of 10 ms and more (RFC 7587 section 6.1).
+const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
+
+/// Between two looks for missing packets: half a frame interval at 30 frames per second and more.
+const NACK_INTERVAL: Duration = Duration::from_millis(20);
+/// Sent packets kept for retransmission: two seconds of 4.5 Mbit/s. A power of two.
+const RETRANSMISSION_BUFFER: u16 = 1024;
+/// Reports on which round trip and loss are measured.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between connectivity checks, so that a path is found fast.
+const ICE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Checks per pair: 40 × 20 ms still finds a path with 800 ms of delay.
+const ICE_MAX_BINDING_REQUESTS: u16 = 40;
+/// How long a direct path may still win over a relayed one.
+const RELAY_ACCEPTANCE_WAIT: Duration = Duration::from_millis(500);
+/// Without an answer for this long, the state is `disconnected`.
+const ICE_DISCONNECTED_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Then after this long, `failed`.
+const ICE_FAILED_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between keepalives (RFC 7675 asks for consent every 5 s at least).
+const ICE_KEEPALIVE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// SRTP packets that may overtake each other: a repair never does, reordering of a frame may.
+const SRTP_REPLAY_WINDOW: usize = 512;
+
+/// Random numbers of our streams.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ssrcs {
+    pub(super) audio: u32,
+    pub(super) video: u32,
+    pub(super) video_rtx: u32,
+}
+
+impl Ssrcs {
+    pub(super) fn random() -> Self {
+        let audio: u32 = rand::random();
+        Self {
+            audio,
+            video: audio.wrapping_add(1),
+            video_rtx: audio.wrapping_add(2),
+        }
+    }
+}
+
+/// The two tracks that a connection has for life.
+#[derive(Clone)]
+pub(super) struct Tracks {
+    pub(super) audio: Arc<TrackLocalStaticRTP>,
+    pub(super) video: Arc<TrackLocalStaticRTP>,
+}
+
+/// What the packet chain needs from outside.
+pub(super) struct ChainParts {
+    pub(super) estimator: PublishedGcc,
+    pub(super) streams: Arc<Streams>,
+    pub(super) receiver: Arc<dyn MediaReceiver>,
+}
+
+pub(super) async fn build(
+    config: &TransportConfig,
+    runtime: Arc<dyn Runtime>,
+    handler: Arc<dyn PeerConnectionEventHandler>,
+    parts: ChainParts,
+) -> Result<Arc<dyn PeerConnection>> {
+    let connection = PeerConnectionBuilder::new()
+        .with_configuration(configuration(&config.ice_servers))
+        .with_media_engine(media_engine()?)
+        .with_setting_engine(setting_engine(config))
+        .with_interceptor_registry(chain(parts))
+        .with_runtime(runtime)
+        .with_handler(handler)
+        .with_udp_addrs(bind_addresses(config.local_addresses))
+        .build()
+        .await?;
+    Ok(Arc::new(connection))
+}
+
+/// Adds sound and picture, in this order, both ways.
+pub(super) async fn add_tracks(connection: &dyn PeerConnection, ssrcs: Ssrcs) -> Result<Tracks> {
+    let audio = track("audio", RtpCodecKind::Audio, ssrcs.audio, None, opus());
+    let video = track(
+        "video",
+        RtpCodecKind::Video,
+        ssrcs.video,
+        Some(ssrcs.video_rtx),
+        vp8(),
+    );
+    connection
+        .add_transceiver_from_track(audio.clone(), None)
+        .await?;
+    connection
+        .add_transceiver_from_track(video.clone(), None)
+        .await?;
+    Ok(Tracks { audio, video })
+}
+
+fn track(
+    name: &str,
+    kind: RtpCodecKind,
+    ssrc: u32,
+    rtx_ssrc: Option<u32>,
+    codec: RTCRtpCodec,
+) -> Arc<TrackLocalStaticRTP> {
+    let encoding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(ssrc),
+            rtx: rtx_ssrc.map(|ssrc| RTCRtpRtxParameters { ssrc }),
+            ..RTCRtpCodingParameters::default()
+        },
+        codec,
+        ..RTCRtpEncodingParameters::default()
+    };
+    // One stream for both, so that the receiver knows that they belong together.
+    let stream = "ahoy".to_owned();
+    Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        stream,
+        name.to_owned(),
+        name.to_owned(),
+        kind,
+        vec![encoding],
+    )))
+}
+
+fn configuration(servers: &[IceServer]) -> RTCConfiguration {
+    let servers = servers.iter().map(|server| RTCIceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone(),
+        credential: server.credential.clone(),
+    });
+    RTCConfigurationBuilder::default()
+        .with_ice_servers(servers.collect())
+        .build()
+}
+
+fn vp8() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_VP8.to_owned(),
+        clock_rate: VIDEO_CLOCK_HZ,
+        rtcp_feedback: vec![
+            feedback("nack", ""),
+            feedback("nack", "pli"),
+            feedback("ccm", "fir"),
+            feedback("transport-cc", ""),
+        ],
+        ..RTCRtpCodec::default()
+    }
+}
+
+fn rtx() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_RTX.to_owned(),
+        clock_rate: VIDEO_CLOCK_HZ,
+        sdp_fmtp_line: format!("apt={VP8_PAYLOAD_TYPE}"),
+        ..RTCRtpCodec::default()
+    }
+}
+
+fn opus() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_OPUS.to_owned(),
+        clock_rate: AUDIO_CLOCK_HZ,
+        channels: 2,
+        sdp_fmtp_line: OPUS_PARAMETERS.to_owned(),
+        rtcp_feedback: vec![feedback("transport-cc", "")],
+    }
+}
+
+fn feedback(kind: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback {
+        typ: kind.to_owned(),
+        parameter: parameter.to_owned(),
+    }
+}
+
+fn media_engine() -> Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    for (rtp_codec, payload_type, kind) in [
+        (opus(), OPUS_PAYLOAD_TYPE, RtpCodecKind::Audio),
+        (vp8(), VP8_PAYLOAD_TYPE, RtpCodecKind::Video),
+        (rtx(), RTX_PAYLOAD_TYPE, RtpCodecKind::Video),
+    ] {
+        let parameters = RTCRtpCodecParameters {
+            rtp_codec,
+            payload_type,
+        };
+        engine.register_codec(parameters, kind)?;
+    }
+    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+        for uri in [TRANSPORT_CC_URI, SDES_MID_URI] {
+            let uri = uri.to_owned();
+            engine.register_header_extension(
+                RTCRtpHeaderExtensionCapability { uri },
+                kind,
+                None,
+            )?;
+        }
+    }
+    Ok(engine)
+}
+
+/// The crate's links at their places and our own between them (see [`super::interceptors`]). No
+/// pacer: the crate's is one queue, in which sound would wait behind pictures.
+fn chain(parts: ChainParts) -> Registry {
+    let ChainParts {
+        estimator,
+        streams,
+        receiver,
+    } = parts;
+    let meter = Meter::new(Arc::clone(&streams), Arc::clone(&receiver));
+    let nack_generator = NackGeneratorBuilder::new()
+        .with_interval(NACK_INTERVAL)
+        .build();
+    let nack_responder = NackResponderBuilder::new()
+        .with_size(RETRANSMISSION_BUFFER)
+        .build();
+    Registry::new()
+        .with(Slot::from(500), Chained::new(meter))
+        .with(
+            Slot::CongestionControl,
+            CongestionControlBuilder::new(estimator).build(),
+        )
+        .with(Slot::TwccSender, TwccSenderBuilder::new().build())
+        .with(Slot::NackResponder, nack_responder)
+        .with(Slot::from(6_100), TwccReceiverBuilder::new().build())
+        .with(
+            Slot::from(6_200),
+            ReceiverReportBuilder::new()
+                .with_interval(REPORT_INTERVAL)
+                .build(),
+        )
+        .with(Slot::from(6_500), Chained::new(RtxUnwrapper::default()))
+        .with(
+            Slot::from(6_900),
+            Chained::new(NackPacing::new(Arc::clone(&streams))),
+        )
+        .with(Slot::NackGenerator, nack_generator)
+        .with(
+            Slot::SenderReport,
+            SenderReportBuilder::new()
+                .with_interval(REPORT_INTERVAL)
+                .build(),
+        )
+        .with(
+            Slot::from(13_500),
+            Chained::new(Delivery::new(receiver, streams)),
+        )
+}
+
+fn setting_engine(config: &TransportConfig) -> SettingEngine {
+    SettingEngineBuilder::new()
+        .with_include_loopback_candidate(config.local_addresses != LocalAddresses::Network)
+        // Names that hide addresses on the local network need a port shared by all connections;
+        // the other side's are passed over.
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_ice_connection_attempts(Some(ICE_CHECK_INTERVAL), Some(ICE_MAX_BINDING_REQUESTS))
+        .with_ice_timeouts(
+            Some(ICE_DISCONNECTED_TIMEOUT),
+            Some(ICE_FAILED_TIMEOUT),
+            Some(ICE_KEEPALIVE_INTERVAL),
+        )
+        .with_host_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(RELAY_ACCEPTANCE_WAIT))
+        // Without this the crate keeps the sockets of the dead network on a restart.
+        .with_discard_local_candidates_during_ice_restart(true)
+        .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)
+        .build()
+}
+
+/// What the crate binds. It turns the unspecified address into those of all interfaces, at the
+/// start and at every ICE restart.
+fn bind_addresses(wanted: LocalAddresses) -> Vec<String> {
+    let loopback = "127.0.0.1:0".to_owned();
+    if wanted == LocalAddresses::Loopback {
+        return vec![loopback];
+    }
+    let usable: Vec<IpAddr> = ifaces()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|interface| Some(interface.addr?.ip()))
+        .filter(|ip| is_usable(*ip))
+        .collect();
+    let mut addresses = Vec::new();
+    if usable.iter().any(IpAddr::is_ipv4) {
+        addresses.push("0.0.0.0:0".to_owned());
+    }
+    if usable.iter().any(IpAddr::is_ipv6) {
+        addresses.push("[::]:0".to_owned());
+    }
+    if addresses.is_empty() || wanted == LocalAddresses::NetworkAndLoopback {
+        addresses.push(loopback);
+    }
+    addresses
+}
+
+fn is_usable(ip: IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !ip.is_loopback() && !ip.is_unspecified() && !link_local
+}

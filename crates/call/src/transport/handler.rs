@@ -1,0 +1,73 @@
+//! Turns the crate's callbacks into events. They run on the connection's own task: nothing here
+//! waits.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use webrtc::data_channel::DataChannel;
+use webrtc::peer_connection::{
+    PeerConnectionEventHandler, RTCIceConnectionState, RTCIceGatheringState,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSignalingState,
+};
+
+use super::events::Outbox;
+use super::runtime::NudgedRuntime;
+use super::send::SendQueues;
+use crate::negotiation::Candidate;
+
+pub(super) struct Handler {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) queues: Arc<SendQueues>,
+    pub(super) runtime: Arc<NudgedRuntime>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_negotiation_needed(&self) {
+        self.outbox.negotiation_needed();
+    }
+
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        match event.candidate.to_json() {
+            Ok(candidate) => self.outbox.candidate(Candidate {
+                candidate: candidate.candidate,
+                // All media share the transport of the first section; the crate leaves the
+                // section's tag empty, which browsers refuse.
+                sdp_mid: None,
+                sdp_m_line_index: Some(0),
+                username_fragment: candidate.username_fragment,
+            }),
+            Err(error) => tracing::debug!(%error, "a local candidate cannot be written"),
+        }
+    }
+
+    async fn on_signaling_state_change(&self, state: RTCSignalingState) {
+        self.outbox
+            .states(|states| states.signaling = state.to_string());
+    }
+
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        self.runtime.nudge();
+        self.outbox
+            .states(|states| states.ice_connection = state.to_string());
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        self.outbox
+            .states(|states| states.ice_gathering = state.to_string());
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        match state {
+            RTCPeerConnectionState::Connected => self.queues.open(),
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => self.queues.shut(),
+            _ => {}
+        }
+        self.outbox
+            .states(|states| states.connection = state.to_string());
+    }
+
+    async fn on_data_channel(&self, _channel: Arc<dyn DataChannel>) {
+        tracing::debug!("a data channel that was not agreed on is left alone");
+    }
+}

@@ -1,0 +1,174 @@
+//! Hands received media to the application, once each, with its time of arrival.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ahoy_media::rtp::RtpPacket;
+use rtc::interceptor::StreamInfo;
+use rtc::rtp;
+
+use super::{Link, Verdict};
+use crate::transport::events::MediaReceiver;
+use crate::transport::stats::{Kind, Streams};
+
+/// Sequence numbers for which it is remembered whether they came: two seconds of a 2.5 Mbit/s
+/// picture, longer than any repair takes.
+const WINDOW: u16 = 1024;
+
+pub(in crate::transport) struct Delivery {
+    receiver: Arc<dyn MediaReceiver>,
+    streams: Arc<Streams>,
+    bound: Vec<Bound>,
+}
+
+struct Bound {
+    ssrc: u32,
+    kind: Kind,
+    seen: Seen,
+}
+
+impl Delivery {
+    pub(in crate::transport) fn new(
+        receiver: Arc<dyn MediaReceiver>,
+        streams: Arc<Streams>,
+    ) -> Self {
+        Self {
+            receiver,
+            streams,
+            bound: Vec::new(),
+        }
+    }
+}
+
+impl Link for Delivery {
+    fn read_rtp(&mut self, now: Instant, packet: &mut rtp::Packet) -> Verdict {
+        let header = &packet.header;
+        let Some(bound) = self
+            .bound
+            .iter_mut()
+            .find(|bound| bound.ssrc == header.ssrc)
+        else {
+            return Verdict::Swallow;
+        };
+        if !bound.seen.is_new(header.sequence_number) {
+            self.streams.duplicate_received(bound.kind);
+            return Verdict::Swallow;
+        }
+        let received = RtpPacket {
+            payload_type: header.payload_type,
+            ssrc: header.ssrc,
+            sequence_number: header.sequence_number,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: std::mem::take(&mut packet.payload),
+            arrival: now,
+        };
+        match bound.kind {
+            Kind::Audio => self.receiver.audio(received),
+            Kind::Video => self.receiver.video(received),
+        }
+        Verdict::Swallow
+    }
+
+    fn bind_remote_stream(&mut self, info: &StreamInfo) {
+        // A repair stream is bound on its own, too, with its own payload type and as if it
+        // carried the codec; its packets were unwrapped before they come here.
+        let Some(kind) = Kind::of_mime_type(&info.mime_type) else {
+            return;
+        };
+        self.bound.retain(|bound| bound.ssrc != info.ssrc);
+        self.bound.push(Bound {
+            ssrc: info.ssrc,
+            kind,
+            seen: Seen::default(),
+        });
+    }
+
+    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
+        self.bound.retain(|bound| bound.ssrc != info.ssrc);
+    }
+}
+
+/// Which of the last [`WINDOW`] sequence numbers came.
+#[derive(Debug, Default)]
+struct Seen {
+    newest: Option<u16>,
+    came: [u64; (WINDOW / 64) as usize],
+}
+
+impl Seen {
+    /// Whether this number comes for the first time. One older than the window counts as old.
+    fn is_new(&mut self, number: u16) -> bool {
+        let Some(newest) = self.newest else {
+            self.newest = Some(number);
+            self.mark(number);
+            return true;
+        };
+        let ahead = number.wrapping_sub(newest);
+        if ahead != 0 && ahead < 0x8000 {
+            for skipped in 1..=ahead.min(WINDOW) {
+                self.clear(number.wrapping_sub(skipped - 1));
+            }
+            self.newest = Some(number);
+        } else if newest.wrapping_sub(number) >= WINDOW || self.has(number) {
+            return false;
+        }
+        self.mark(number);
+        true
+    }
+
+    fn position(number: u16) -> (usize, u64) {
+        let index = number % WINDOW;
+        (usize::from(index / 64), 1 << (index % 64))
+    }
+
+    fn mark(&mut self, number: u16) {
+        let (word, bit) = Self::position(number);
+        self.came[word] |= bit;
+    }
+
+    fn clear(&mut self, number: u16) {
+        let (word, bit) = Self::position(number);
+        self.came[word] &= !bit;
+    }
+
+    fn has(&self, number: u16) -> bool {
+        let (word, bit) = Self::position(number);
+        self.came[word] & bit != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn late_packets_are_new_once_and_very_old_ones_are_not() {
+        let mut seen = Seen::default();
+        assert!(seen.is_new(65_530));
+        assert!(seen.is_new(4));
+        assert!(seen.is_new(65_535));
+        assert!(!seen.is_new(65_535));
+        assert!(!seen.is_new(65_530));
+        assert!(seen.is_new(4 + WINDOW));
+        assert!(!seen.is_new(4));
+        assert!(seen.is_new(5));
+    }
+
+    proptest! {
+        /// Within the window the answer is the same as that of a set.
+        #[test]
+        fn remembers_like_a_set(start: u16, offsets in proptest::collection::vec(0_u16..900, 1..300)) {
+            let mut seen = Seen::default();
+            let mut set = HashSet::new();
+            for offset in offsets {
+                let number = start.wrapping_add(offset);
+                prop_assert_eq!(seen.is_new(number), set.insert(number));
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Keeps the NACK generator from asking for the same packet again before an answer can have come.
+//!
+//! The generator asks for everything that is missing at every tick. On a path with a round trip
+//! longer than the tick that makes the other side send each lost packet several times. Here a
+//! number passes when it is asked for the first time, and again only after a round trip.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::rtcp;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
+    NackPair, TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
+
+use super::{Link, Verdict};
+use crate::transport::stats::Streams;
+
+/// How often a missing packet is asked for; after that it is the jitter buffer's to give up.
+const MAX_REQUESTS: u8 = 8;
+/// Assumed before the first measurement, as libwebrtc does.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// Time for the other side's scheduling on top of the round trip.
+const ANSWER_SLACK: Duration = Duration::from_millis(10);
+/// After this long the number belongs to another packet, or to one that nobody waits for.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
+/// Requests that are remembered: as many as the generator's log has packets.
+const MAX_REMEMBERED: usize = 512;
+
+pub(in crate::transport) struct NackPacing {
+    streams: Arc<Streams>,
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    ssrc: u32,
+    sequence_number: u16,
+    last: Instant,
+    times: u8,
+}
+
+impl NackPacing {
+    pub(in crate::transport) fn new(streams: Arc<Streams>) -> Self {
+        Self {
+            streams,
+            asked: Vec::new(),
+        }
+    }
+
+    fn due(&mut self, nack: &TransportLayerNack, now: Instant) -> Vec<u16> {
+        let round_trip = self.streams.round_trip_time().unwrap_or(UNKNOWN_ROUND_TRIP);
+        let wait = round_trip + ANSWER_SLACK;
+        let missing: Vec<u16> = nack.nacks.iter().flat_map(NackPair::packet_list).collect();
+        // The generator names everything that is missing: what it no longer names has come.
+        self.asked.retain(|asked| {
+            let elsewhere = asked.ssrc != nack.media_ssrc;
+            let recent = now.duration_since(asked.last) < FORGOTTEN_AFTER;
+            elsewhere || (recent && missing.contains(&asked.sequence_number))
+        });
+        missing
+            .into_iter()
+            .filter(|number| self.ask(nack.media_ssrc, *number, now, wait))
+            .collect()
+    }
+
+    fn ask(&mut self, ssrc: u32, sequence_number: u16, now: Instant, wait: Duration) -> bool {
+        let same =
+            |asked: &&mut Asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number;
+        if let Some(asked) = self.asked.iter_mut().find(same) {
+            let due = asked.times < MAX_REQUESTS && now.duration_since(asked.last) >= wait;
+            if due {
+                asked.last = now;
+                asked.times += 1;
+            }
+            return due;
+        }
+        if self.asked.len() == MAX_REMEMBERED {
+            self.asked.remove(0);
+        }
+        self.asked.push(Asked {
+            ssrc,
+            sequence_number,
+            last: now,
+            times: 1,
+        });
+        true
+    }
+}
+
+impl Link for NackPacing {
+    fn write_rtcp(&mut self, now: Instant, packets: &mut Vec<Box<dyn rtcp::Packet>>) -> Verdict {
+        let mut kept: Vec<Box<dyn rtcp::Packet>> = Vec::with_capacity(packets.len());
+        for packet in packets.drain(..) {
+            let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() else {
+                kept.push(packet);
+                continue;
+            };
+            let due = self.due(nack, now);
+            if !due.is_empty() {
+                kept.push(Box::new(TransportLayerNack {
+                    nacks: nack_pairs_from_sequence_numbers(&due),
+                    ..nack.clone()
+                }));
+            }
+        }
+        *packets = kept;
+        if packets.is_empty() {
+            Verdict::Swallow
+        } else {
+            Verdict::Pass
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nack(numbers: &[u16]) -> Vec<Box<dyn rtcp::Packet>> {
+        vec![Box::new(TransportLayerNack {
+            sender_ssrc: 5,
+            media_ssrc: 1,
+            nacks: nack_pairs_from_sequence_numbers(numbers),
+        })]
+    }
+
+    fn asked(pacing: &mut NackPacing, numbers: &[u16], now: Instant) -> Vec<u16> {
+        let mut packets = nack(numbers);
+        pacing.write_rtcp(now, &mut packets);
+        packets
+            .iter()
+            .filter_map(|packet| packet.as_any().downcast_ref::<TransportLayerNack>())
+            .flat_map(|nack| nack.nacks.iter().flat_map(NackPair::packet_list))
+            .collect()
+    }
+
+    #[test]
+    fn asks_again_after_a_round_trip_and_not_for_ever() {
+        let mut pacing = NackPacing::new(Arc::default());
+        let start = Instant::now();
+        let wait = UNKNOWN_ROUND_TRIP + ANSWER_SLACK;
+        assert_eq!(asked(&mut pacing, &[10, 11], start), [10, 11]);
+        let tick = start + Duration::from_millis(20);
+        assert_eq!(asked(&mut pacing, &[10, 11, 12], tick), [12]);
+        assert_eq!(asked(&mut pacing, &[10, 12], start + wait), [10]);
+        for round in 2..20_u32 {
+            let times = usize::from(round < u32::from(MAX_REQUESTS));
+            assert_eq!(
+                asked(&mut pacing, &[10], start + wait * round).len(),
+                times,
+                "{round}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_that_comes_round_again_is_new() {
+        let mut pacing = NackPacing::new(Arc::default());
+        let now = Instant::now();
+        assert_eq!(asked(&mut pacing, &[7], now), [7]);
+        assert_eq!(asked(&mut pacing, &[8], now), [8]);
+        assert_eq!(asked(&mut pacing, &[7, 8], now), [7]);
+    }
+}
