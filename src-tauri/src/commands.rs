@@ -244,8 +244,7 @@ pub(crate) fn unsubscribe_video(shell: Held<'_>, id: u32) {
 #[tauri::command]
 #[specta::specta]
 pub(crate) async fn open_raw_video(shell: Held<'_>, tile: VideoTile) -> Answer<RawVideo> {
-    let offered = shell.raw_video.offer(&shell.engine, tile).await;
-    offered.map_err(|error| CommandError::new(ErrorCode::RawVideoFailed, error))
+    shell.raw_video.offer(&shell.engine, tile).await
 }
 
 /// Lets the window fill the screen, or not.

@@ -12,7 +12,7 @@ mod offers;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahoy_call::engine::Engine;
 use ahoy_media::frame::{EncodedVideoSink, VideoFrame};
@@ -20,6 +20,7 @@ use ahoy_media::pipeline::video_receive::VideoDecodeThread;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OnceCell, watch};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -37,6 +38,9 @@ const ORIGINS: [&str; 3] = [
     "https://tauri.localhost",
 ];
 const DEVELOPMENT_ORIGIN: &str = "http://127.0.0.1:1420";
+
+/// Whoever connects and then says nothing is gone after this time; our page is on this computer.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The newest picture of a tile, as long as somebody wants it.
 struct Feed {
@@ -158,7 +162,11 @@ async fn handshake_and_send(stream: TcpStream, offers: &Offers<Feed>) -> Result<
             Err(forbidden())
         }
     };
-    let socket = accept_hdr_async(stream, &mut admit).await?;
+    let handshake = accept_hdr_async(stream, &mut admit);
+    let Ok(socket) = timeout(HANDSHAKE_PATIENCE, handshake).await else {
+        return Ok(());
+    };
+    let socket = socket?;
     match taken {
         Some(feed) => send_newest(socket, feed).await,
         None => Ok(()),

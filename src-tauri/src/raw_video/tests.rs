@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use ahoy_media::frame::I420;
 use ahoy_media::units::Resolution;
 use tokio_tungstenite::connect_async;
