@@ -1,0 +1,249 @@
+//! A speaker that takes 10 ms blocks and says when it wants the next one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use cpal::traits::{DeviceTrait, StreamTrait};
+use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
+
+use super::Block;
+use super::devices::{Direction, device_error, find};
+use super::format::candidates;
+use super::pcm::spread;
+use super::resample::Resampler;
+use super::stream::{Health, Opening, StreamGuard, Watchdog};
+use crate::device::{DeviceError, DeviceProblem};
+use crate::units::AUDIO_CLOCK_HZ;
+
+/// What is asked of a device: 20 ms. With half of it a PulseAudio server plays a tenth less than
+/// real time on a busy machine.
+const BUFFER_FRAMES: u32 = 960;
+/// The ring holds half a second, far more than is ever wanted; what does not fit is dropped.
+const RING_MS: u32 = 500;
+/// Kept in the ring beyond what the device takes at once, for the time the playout thread needs
+/// to wake up.
+const MARGIN_MS: u32 = 10;
+/// Most that a device is believed to take at once.
+const MAX_REQUEST_MS: u32 = 100;
+/// When samples are missing, the last one dies away by this factor per sample, in about 2 ms:
+/// a gap without a click at its beginning.
+const DECAY: f32 = 0.95;
+
+/// An open speaker. Dropping it closes the device without waiting for that.
+pub struct Output {
+    label: String,
+    rate: u32,
+    ring: rtrb::Producer<f32>,
+    resampler: Resampler,
+    converted: Vec<f32>,
+    shared: Arc<Shared>,
+    watchdog: Watchdog,
+    _stream: StreamGuard,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    health: Arc<Health>,
+    /// Most frames that the device has taken at once.
+    largest_request: AtomicU32,
+    /// Frames that were missing, before the first sample was there not counted.
+    missing: AtomicU64,
+}
+
+struct Opened {
+    label: String,
+    rate: u32,
+    ring: rtrb::Producer<f32>,
+    shared: Arc<Shared>,
+}
+
+/// A speaker that is being opened.
+pub struct OpeningOutput(Opening<(StreamGuard, Opened)>);
+
+impl OpeningOutput {
+    /// Opens the speaker with this id, or the system's default one. `writer` is unparked when
+    /// it is open and whenever the device has taken samples.
+    pub fn start(id: Option<String>, writer: Thread, now: Instant) -> Self {
+        let waiting = writer.clone();
+        Self(Opening::<Opened>::start("speaker", now, waiting, move || {
+            open(id.as_deref(), &writer)
+        }))
+    }
+
+    /// The speaker as soon as it is open.
+    pub fn poll(&mut self, now: Instant) -> Option<Result<Output, DeviceError>> {
+        let opened = self.0.poll(now)?;
+        Some(opened.and_then(|(stream, opened)| {
+            Ok(Output {
+                label: opened.label,
+                rate: opened.rate,
+                ring: opened.ring,
+                resampler: Resampler::new(AUDIO_CLOCK_HZ, opened.rate)?,
+                converted: Vec::new(),
+                watchdog: Watchdog::new(opened.shared.health.clone(), now),
+                shared: opened.shared,
+                _stream: stream,
+            })
+        }))
+    }
+}
+
+impl Output {
+    /// The device's name.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Whether the ring is low enough for another block: the device is the clock of playout.
+    pub fn wants_block(&self) -> bool {
+        let request = self.shared.largest_request.load(Ordering::Relaxed);
+        let request = request.clamp(self.rate / 100, self.rate / 1000 * MAX_REQUEST_MS);
+        self.queued_frames() < (request + self.rate / 1000 * MARGIN_MS) as usize
+    }
+
+    /// Queues 10 ms. What does not fit is dropped, which [`Self::wants_block`] prevents.
+    pub fn write(&mut self, block: &Block) {
+        self.converted.clear();
+        self.resampler.process(block, &mut self.converted);
+        let (_, _left_out) = self.ring.push_partial_slice(&self.converted);
+    }
+
+    /// How long a sample written now waits until the device takes it.
+    pub fn queued(&self) -> Duration {
+        Duration::from_secs_f64(self.queued_frames() as f64 / f64::from(self.rate))
+    }
+
+    /// Samples at 48 kHz that the device wanted and did not get.
+    pub fn missing_samples(&self) -> u64 {
+        let missing = self.shared.missing.load(Ordering::Relaxed);
+        missing * u64::from(AUDIO_CLOCK_HZ) / u64::from(self.rate)
+    }
+
+    /// # Errors
+    /// Why the speaker has to be given up: `Lost` when it is gone or has fallen silent.
+    pub fn check(&mut self, now: Instant) -> Result<(), DeviceError> {
+        self.watchdog.check(now)
+    }
+
+    fn queued_frames(&self) -> usize {
+        self.ring.buffer().capacity() - self.ring.slots()
+    }
+}
+
+/// The device's side: runs on the device's thread, so it only copies.
+struct Callback {
+    ring: rtrb::Consumer<f32>,
+    channels: usize,
+    last: f32,
+    started: bool,
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+impl Callback {
+    fn give<T>(&mut self, samples: &mut [T])
+    where
+        T: SizedSample + FromSample<f32>,
+    {
+        let wanted = samples.len() / self.channels;
+        let mut frames = samples.chunks_exact_mut(self.channels);
+        let available = wanted.min(self.ring.slots());
+        if let Ok(chunk) = self.ring.read_chunk(available) {
+            for (sample, frame) in chunk.into_iter().zip(&mut frames) {
+                self.last = sample;
+                spread(sample, frame);
+            }
+        }
+        for frame in frames {
+            self.last *= DECAY;
+            spread(self.last, frame);
+        }
+        self.started |= available > 0;
+        if self.started {
+            self.shared.missing.fetch_add((wanted - available) as u64, Ordering::Relaxed);
+        }
+        self.shared.largest_request.fetch_max(wanted as u32, Ordering::Relaxed);
+        self.shared.health.called();
+        self.writer.unpark();
+    }
+}
+
+fn open(id: Option<&str>, writer: &Thread) -> Result<(cpal::Stream, Opened), DeviceError> {
+    let (device, label) = find(Direction::Output, id)?;
+    let listed: Vec<_> = device
+        .supported_output_configs()
+        .map_err(|error| device_error(&error))?
+        .collect();
+    let default = device.default_output_config().ok();
+    let mut last = DeviceError::new(DeviceProblem::Unsupported, "the device lists no usable format");
+    for (config, format) in candidates(&listed, default.as_ref(), 2, BUFFER_FRAMES) {
+        match build(&device, config, format, writer) {
+            Ok((stream, ring, shared)) => {
+                tracing::debug!(label, ?config, ?format, "speaker opened");
+                let rate = config.sample_rate;
+                return Ok((stream, Opened { label, rate, ring, shared }));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+type Built = (cpal::Stream, rtrb::Producer<f32>, Arc<Shared>);
+
+fn build(
+    device: &cpal::Device,
+    config: StreamConfig,
+    format: SampleFormat,
+    writer: &Thread,
+) -> Result<Built, DeviceError> {
+    let (producer, consumer) = rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
+    let shared = Arc::new(Shared::default());
+    let callback = Callback {
+        ring: consumer,
+        channels: usize::from(config.channels),
+        last: 0.0,
+        started: false,
+        shared: shared.clone(),
+        writer: writer.clone(),
+    };
+    let failed = shared.health.clone();
+    let on_error = move |error| failed.failed(&error);
+    let stream = match format {
+        SampleFormat::I8 => build_typed::<i8, _>(device, config, callback, on_error),
+        SampleFormat::I16 => build_typed::<i16, _>(device, config, callback, on_error),
+        SampleFormat::I24 => build_typed::<cpal::I24, _>(device, config, callback, on_error),
+        SampleFormat::I32 => build_typed::<i32, _>(device, config, callback, on_error),
+        SampleFormat::I64 => build_typed::<i64, _>(device, config, callback, on_error),
+        SampleFormat::U8 => build_typed::<u8, _>(device, config, callback, on_error),
+        SampleFormat::U16 => build_typed::<u16, _>(device, config, callback, on_error),
+        SampleFormat::U24 => build_typed::<cpal::U24, _>(device, config, callback, on_error),
+        SampleFormat::U32 => build_typed::<u32, _>(device, config, callback, on_error),
+        SampleFormat::U64 => build_typed::<u64, _>(device, config, callback, on_error),
+        SampleFormat::F64 => build_typed::<f64, _>(device, config, callback, on_error),
+        _ => build_typed::<f32, _>(device, config, callback, on_error),
+    };
+    let stream = stream.map_err(|error| device_error(&error))?;
+    stream.play().map_err(|error| device_error(&error))?;
+    Ok((stream, producer, shared))
+}
+
+fn build_typed<T, E>(
+    device: &cpal::Device,
+    config: StreamConfig,
+    mut callback: Callback,
+    on_error: E,
+) -> Result<cpal::Stream, cpal::Error>
+where
+    T: SizedSample + FromSample<f32>,
+    E: FnMut(cpal::Error) + Send + 'static,
+{
+    device.build_output_stream(
+        config,
+        move |samples: &mut [T], _: &cpal::OutputCallbackInfo| callback.give(samples),
+        on_error,
+        None,
+    )
+}

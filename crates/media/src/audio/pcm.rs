@@ -1,0 +1,75 @@
+//! Sample formats and channels, device side to mono `f32` and back.
+
+use cpal::{FromSample, Sample};
+
+use super::bounded;
+
+/// One interleaved frame as a single bounded sample: the mean of its channels.
+pub(super) fn downmix<T>(frame: &[T]) -> f32
+where
+    T: Sample,
+    f32: FromSample<T>,
+{
+    let sum: f32 = frame.iter().map(|sample| bounded(f32::from_sample_(*sample))).sum();
+    sum / frame.len().max(1) as f32
+}
+
+/// Writes one mono sample to a frame: to the first two channels, silence to the others, which
+/// are surrounds that nobody expects a voice from.
+pub(super) fn spread<T>(sample: f32, frame: &mut [T])
+where
+    T: Sample + FromSample<f32>,
+{
+    let front = T::from_sample_(bounded(sample));
+    for (channel, slot) in frame.iter_mut().enumerate() {
+        *slot = if channel < 2 { front } else { T::EQUILIBRIUM };
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    /// A sine of this frequency.
+    pub(crate) fn sine(hz: f32, amplitude: f32, rate: u32, samples: usize) -> Vec<f32> {
+        let step = std::f64::consts::TAU * f64::from(hz) / f64::from(rate);
+        (0..samples).map(|i| amplitude * (i as f64 * step).sin() as f32).collect()
+    }
+
+    /// Frequency of a clean tone, from its rising zero crossings.
+    pub(crate) fn frequency(samples: &[f32], rate: u32) -> f32 {
+        let crossings: Vec<usize> =
+            (1..samples.len()).filter(|&i| samples[i - 1] < 0.0 && samples[i] >= 0.0).collect();
+        match crossings[..] {
+            [first, .., last] => {
+                (crossings.len() - 1) as f32 * rate as f32 / (last - first) as f32
+            }
+            _ => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_comes_out_bounded() {
+        assert_eq!(downmix(&[0.5_f32, -0.5, 0.5, 0.5]), 0.25);
+        assert_eq!(downmix(&[f32::NAN, f32::INFINITY]), 0.5);
+        assert_eq!(downmix::<f32>(&[]), 0.0);
+        assert_eq!(downmix(&[i16::MIN]), -1.0);
+        assert_eq!(downmix(&[128_u8, 128]), 0.0);
+        assert!((downmix(&[u16::MAX]) - 1.0).abs() < 0.001);
+        assert_eq!(downmix(&[0_i32, i32::MIN]), -0.5);
+        assert_eq!(downmix(&[-2.0_f64]), -1.0);
+    }
+
+    #[test]
+    fn surround_channels_stay_silent() {
+        let mut frame = [7_i16; 4];
+        spread(-1.5, &mut frame);
+        assert_eq!(frame, [i16::MIN, i16::MIN, 0, 0]);
+        let mut mono = [0_u8];
+        spread(f32::NAN, &mut mono);
+        assert_eq!(mono, [128]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Which packets belong to the stream: source, wrapping numbers, restarts.
+
+use crate::rtp::RtpPacket;
+
+/// A jump ahead of up to this many packets is loss, a larger one a restart (RFC 3550 appendix A.1).
+const MAX_DROPOUT: i32 = 3_000;
+/// A packet of up to this many packets ago is late, an older one a stray (RFC 3550 appendix A.1
+/// has 100).
+const MAX_MISORDER: i32 = 100;
+/// Largest difference between two media times of one stream: 60 s in samples.
+const MAX_TIME_JUMP: i64 = 60 * 48_000;
+
+/// Follows the numbers of one stream. After a restart of the sender, or when another source
+/// takes over, two packets in a row are needed before it is believed: strays change nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sequence {
+    stream: Option<Stream>,
+    candidate: Option<(u32, u8, u16)>,
+    expected_before: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Stream {
+    ssrc: u32,
+    payload_type: u8,
+    first: i64,
+    highest: i64,
+    timestamp: i64,
+}
+
+/// What a packet is to the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Part of it, with its unwrapped media time.
+    Member { timestamp: i64 },
+    /// The first of a new stream; what was collected so far is over.
+    Restart { timestamp: i64 },
+    /// Not part of it.
+    Stray,
+}
+
+impl Sequence {
+    /// Sorts a packet in. `plausible` judges an unwrapped media time against the clock.
+    pub(super) fn judge(&mut self, packet: &RtpPacket, plausible: impl Fn(i64) -> bool) -> Verdict {
+        let Some(stream) = &mut self.stream else {
+            return self.begin(packet);
+        };
+        let ahead = i32::from(packet.sequence_number.wrapping_sub(stream.highest as u16) as i16);
+        let timestamp = stream.timestamp
+            + i64::from(packet.timestamp.wrapping_sub(stream.timestamp as u32) as i32);
+        let same = (stream.ssrc, stream.payload_type) == (packet.ssrc, packet.payload_type);
+        let near = (-MAX_MISORDER..=MAX_DROPOUT).contains(&ahead)
+            && (timestamp - stream.timestamp).abs() <= MAX_TIME_JUMP;
+        if same && near && plausible(timestamp) {
+            self.candidate = None;
+            if ahead > 0 {
+                stream.highest += i64::from(ahead);
+                stream.timestamp = timestamp;
+            }
+            return Verdict::Member { timestamp };
+        }
+        let this = (packet.ssrc, packet.payload_type, packet.sequence_number);
+        if self.candidate == Some(this) {
+            return self.begin(packet);
+        }
+        let next = packet.sequence_number.wrapping_add(1);
+        self.candidate = Some((packet.ssrc, packet.payload_type, next));
+        Verdict::Stray
+    }
+
+    /// Packets that the sender has sent, as far as the numbers tell.
+    pub(super) fn expected(&self) -> u64 {
+        let current = self.stream.as_ref().map_or(0, |it| (it.highest - it.first + 1) as u64);
+        self.expected_before + current
+    }
+
+    fn begin(&mut self, packet: &RtpPacket) -> Verdict {
+        self.expected_before = self.expected();
+        self.candidate = None;
+        let number = i64::from(packet.sequence_number);
+        // Far from zero, so that packets from before the first one have a place too.
+        let timestamp = i64::from(packet.timestamp) + (1 << 32);
+        self.stream = Some(Stream {
+            ssrc: packet.ssrc,
+            payload_type: packet.payload_type,
+            first: number,
+            highest: number,
+            timestamp,
+        });
+        Verdict::Restart { timestamp }
+    }
+}
