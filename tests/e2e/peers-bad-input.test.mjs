@@ -86,7 +86,8 @@ test('files that cannot be used', { timeout: 90_000 }, async (t) => {
     ['an unwritable statistics file', { stats: '/no/such/folder/stats.json' }],
   ];
   for (const [name, options] of cases) {
-    await t.test(name, (t) => fails(t, lab, 'call', { server: server.url, ...options }, EXPECT.file));
+    const expected = options.camera || options.microphone ? EXPECT.input : EXPECT.output;
+    await t.test(name, (t) => fails(t, lab, 'call', { server: server.url, ...options }, expected));
   }
 });
 
@@ -109,13 +110,15 @@ test('devices that are not there, or busy', { timeout: 60_000 }, async (t) => {
   }
 });
 
+// The exit codes of docs/ahoy-peer.md.
 const EXPECT = {
-  badArgument: { code: 2, says: /./ },
-  badCode: { code: 2, says: /./ },
-  unknownRoom: { code: 4, says: /./ },
-  roomFull: { code: 5, says: /full/i },
-  unreachable: { code: 3, says: /./ },
-  notAhoy: { code: 3, says: /./ },
-  file: { code: 6, says: /./ },
-  device: { code: 6, says: /./ },
+  badArgument: { code: 2, says: /address/i },
+  badCode: { code: 2, says: /code|number|word/i },
+  unknownRoom: { code: 4, says: /no room/i },
+  roomFull: { code: 4, says: /full/i },
+  unreachable: { code: 3, says: /cannot be reached/i },
+  notAhoy: { code: 3, says: /no Ahoy server/i },
+  input: { code: 6, says: /(camera|microphone) cannot be used/i },
+  output: { code: 7, says: /cannot/i },
+  device: { code: 6, says: /cannot be used/i },
 };

@@ -8,8 +8,11 @@ import { eventually, sleep, tree } from './process.mjs';
 import { readStampFromScreen } from './stamp.mjs';
 import { openSession } from './webdriver.mjs';
 
-/** Selects an element of the interface by its `data-testid`. */
-export const id = (name) => `[data-testid="${name}"]`;
+/** Selects an element of the interface by its `data-testid`; CSS selectors stay as they are. */
+export const id = (name) => (name.startsWith('[') ? name : `[data-testid="${name}"]`);
+
+/** The picture of somebody else in the call. */
+export const REMOTE = '[data-testid^="remote-picture-"]:not(canvas)';
 
 /**
  * Opens a window. `display` is required; `sound`, `cameras`: fixtures whose devices it sees;
@@ -121,39 +124,54 @@ class App {
   }
 
   /**
-   * The frame number that the screen shows inside an element now (its canvas, when it has one),
-   * or `undefined` when no stamp is readable there.
+   * Where on the screen the picture of an element's canvas lies, as `{ x, y, width }`: the interface
+   * shows either all of a 16:9 picture or fills the tile and cuts it, a little more at the bottom.
    */
-  async stamp(testId) {
-    const selector = await this.session.run(
-      `const e = document.querySelector(arguments[0]);
-       return !e ? null : e.matches('canvas,video') ? arguments[0] : e.querySelector('canvas,video') ? arguments[0] + ' :is(canvas,video)' : null`,
-      id(testId));
-    if (!selector) return undefined;
-    const box = await this.session.pictureBox(selector);
-    if (!box || box.width < 64) return undefined;
+  async picturePlaces(testId) {
+    const box = await this.session.box(`${id(testId)} canvas, canvas${id(testId)}`);
+    if (!box || box.width < 64 || box.height < 36) return [];
     const origin = await this.geometry();
-    const row = box.width / 32;
-    const left = Math.floor(origin.x + box.x);
-    const top = Math.floor(origin.y + box.y);
-    const screen = await this.display.pixels({ x: left, y: top, width: box.width + 2, height: row + 2 });
-    return readStampFromScreen(screen, { x: origin.x + box.x - screen.left, y: origin.y + box.y - screen.top, width: box.width },
-      box.mirrored);
+    return [Math.max, Math.min].map((choose) => {
+      const scale = choose(box.width / 16, box.height / 9);
+      return {
+        x: origin.x + box.x + (box.width - 16 * scale) / 2,
+        y: origin.y + box.y + (box.height - 9 * scale) * (choose === Math.max ? 0.4 : 0.5),
+        width: 16 * scale,
+        clip: { x: origin.x + box.x, y: origin.y + box.y, width: box.width, height: box.height },
+      };
+    });
+  }
+
+  /**
+   * The frame number that the screen shows inside an element now, or `undefined` when no stamp is
+   * readable there. `mirrored`: as a self-view is shown.
+   */
+  async stamp(testId, mirrored = false) {
+    const places = await this.picturePlaces(testId);
+    if (places.length === 0) return undefined;
+    const { clip } = places[0];
+    const screen = await this.display.pixels({ ...clip, height: Math.min(clip.height, clip.width / 8) });
+    for (const place of places) {
+      const stamp = readStampFromScreen(screen,
+        { x: place.x - screen.left, y: place.y - screen.top, width: place.width }, mirrored);
+      if (stamp !== undefined) return stamp;
+    }
+    return undefined;
   }
 
   /**
    * Frame numbers that the screen shows inside an element at `count` moments. Waits for the first
    * readable one; fails when there is none within `timeoutMs`.
    */
-  async stamps(testId, { count = 3, everyMs = 300, timeoutMs = 15_000 } = {}) {
+  async stamps(testId, { mirrored = false, count = 3, everyMs = 300, timeoutMs = 15_000 } = {}) {
     const first = await eventually(async () => {
-      const stamp = await this.stamp(testId);
+      const stamp = await this.stamp(testId, mirrored);
       return stamp === undefined ? undefined : { stamp };
     }, timeoutMs, `${this.name} shows a stamp in "${testId}"`, 50);
     const seen = [first.stamp];
     while (seen.length < count) {
       await sleep(everyMs);
-      seen.push(await this.stamp(testId));
+      seen.push(await this.stamp(testId, mirrored));
     }
     return seen;
   }

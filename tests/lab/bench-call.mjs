@@ -140,6 +140,8 @@ export class Side {
   }
 
   beginMeasuring() {
+    /** Unix ms of the first mark. */
+    this.markedAt = Date.now();
     this.send({ type: 'mark', name: 'begin' });
     this.processes = tree(this.program.pid);
     this.cpuAtBegin = cpuSeconds(this.processes);
@@ -177,9 +179,10 @@ export function glassToGlass(from, to) {
   return delays.sort((a, b) => a - b);
 }
 
-/** Delay of the sound pulses from one side to the other, in ms, sorted. */
+/** Delay of the sound pulses from one side to the other after the first mark, in ms, sorted. */
 export function soundDelay(from, to) {
   return to.log.audioDet
+    .filter((heard) => heard >= to.markedAt)
     .map((heard) => heard - (from.log.audioGen.filter((at) => at <= heard).at(-1) ?? Number.NaN))
     .filter((delay) => delay < 800)
     .sort((a, b) => a - b);

@@ -94,6 +94,17 @@ class Cameras {
     this.#flag(number, 'denied', on);
   }
 
+  /** From now on every delivered frame is noted, for [`frames`]. */
+  noteFrames(number) {
+    writeFileSync(path.join(this.control, `video${number}.frames`), '');
+  }
+
+  /** Frame numbers and the moments of their delivery, Unix ms. */
+  frames(number) {
+    return readFileSync(path.join(this.control, `video${number}.frames`), 'utf8').split('\n').filter(Boolean)
+      .map((line) => line.split(' ').map(Number)).map(([frame, at]) => [frame, at / 1000]);
+  }
+
   /** What streams now, such as `YUYV 1280x720 30/1`, or `undefined`. */
   streaming(number) {
     try {

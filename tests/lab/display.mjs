@@ -2,7 +2,7 @@
 // and keys (xdotool), and pixels read back from the X server.
 
 import path from 'node:path';
-import { capture, check, eventually, run } from './process.mjs';
+import { capture, check, eventually, run, start } from './process.mjs';
 import { folder, screenshotFolder } from './paths.mjs';
 
 /** Starts a screen of `width` by `height` pixels that is stopped with the lab. */
@@ -114,6 +114,33 @@ class Display {
       { env: this.env, timeoutMs: 10_000 });
     if (data.length !== width * height * 3) throw new Error(`screenshot has ${data.length} bytes, not ${width}x${height}x3`);
     return { width, height, data, left, top };
+  }
+
+  /**
+   * Watches a part of the screen: calls `seen(screen, at)` up to `rate` times a second with its
+   * pixels (RGB) and the moment of their arrival in Unix ms. Returns the grabbing program.
+   */
+  watch(lab, box, rate, seen) {
+    const [left, top] = [Math.max(0, Math.floor(box.x)), Math.max(0, Math.floor(box.y))];
+    const [width, height] = [Math.min(this.width - left, Math.ceil(box.width)), Math.min(this.height - top, Math.ceil(box.height))];
+    const size = width * height * 3;
+    let waiting = Buffer.alloc(0);
+    const grabber = start('ffmpeg', ['-loglevel', 'error', '-fflags', 'nobuffer', '-f', 'x11grab', '-draw_mouse', '0',
+      '-framerate', String(rate), '-video_size', `${width}x${height}`, '-i', `${this.env.DISPLAY}+${left},${top}`,
+      '-pix_fmt', 'rgb24', '-f', 'rawvideo', '-flush_packets', '1', 'pipe:1'], {
+      env: this.env,
+      label: 'ffmpeg x11grab',
+      binaryOutput(chunk) {
+        const at = performance.timeOrigin + performance.now();
+        waiting = waiting.length === 0 ? chunk : Buffer.concat([waiting, chunk]);
+        while (waiting.length >= size) {
+          seen({ width, height, data: waiting.subarray(0, size), left, top }, at);
+          waiting = waiting.subarray(size);
+        }
+      },
+    });
+    lab.defer(() => grabber.stop());
+    return grabber;
   }
 
   /** Saves a part of the screen as PNG in target/screenshots, for people. Returns the path. */

@@ -132,27 +132,6 @@ class Session {
       return { x, y, width, height };`, selector).then((box) => box ?? undefined);
   }
 
-  /**
-   * Where the picture inside a canvas or video element is, in CSS pixels of the page: letterboxed or
-   * cropped pictures (object-fit) are taken into account.
-   */
-  pictureBox(selector) {
-    return this.run(`const e = document.querySelector(arguments[0]);
-      if (!e) return null;
-      const box = e.getBoundingClientRect();
-      const style = getComputedStyle(e);
-      const w = e.videoWidth || e.width, h = e.videoHeight || e.height;
-      const mirrored = new DOMMatrixReadOnly(style.transform).a < 0;
-      const out = { x: box.x, y: box.y, width: box.width, height: box.height, mirrored, pixelWidth: w, pixelHeight: h };
-      const scale = style.objectFit === 'contain' ? Math.min(box.width / w, box.height / h)
-        : style.objectFit === 'cover' ? Math.max(box.width / w, box.height / h) : 0;
-      if (scale && w && h) {
-        out.width = w * scale; out.height = h * scale;
-        out.x = box.x + (box.width - out.width) / 2; out.y = box.y + (box.height - out.height) / 2;
-      }
-      return out;`, selector).then((box) => box ?? undefined);
-  }
-
   /** Page title. */
   title() {
     return command(`${this.url}/title`, 'GET');

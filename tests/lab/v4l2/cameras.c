@@ -16,6 +16,7 @@
  * and this library writes what the process does, for tests to look at:
  *
  *   video0.streaming  exists while it streams; holds e.g. "YUYV 1280x720 30/1"
+ *   video0.frames     if a test made this file: a line per delivered frame, number and Unix time in us
  *
  * Streaming locks the camera across processes, as drivers do. YUYV pictures carry the frame stamp
  * of the test clips and content that moves. Only what a capturing program needs is emulated:
@@ -231,6 +232,18 @@ static int next_queued(const struct handle *handle) {
     return oldest;
 }
 
+static void note_frame(const struct handle *handle, uint32_t number) {
+    char path[512], line[64];
+    struct timespec now;
+    control_path(path, sizeof path, handle->camera, ".frames");
+    int file = REAL(open)(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (file < 0) return;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int length = snprintf(line, sizeof line, "%u %lld\n", number, now.tv_sec * 1000000ll + now.tv_nsec / 1000);
+    if (write(file, line, length) < 0) abort();
+    REAL(close)(file);
+}
+
 static void wake(struct handle *handle) {
     uint64_t one = 1;
     if (write(handle->fd, &one, sizeof one) < 0 && errno != EAGAIN) abort();
@@ -268,6 +281,7 @@ static void *deliver(void *argument) {
             buffer->sequence = handle->sequence;
             buffer->done = 1;
             handle->ready[handle->ready_count++] = index;
+            note_frame(handle, handle->sequence);
             wake(handle);
         }
         handle->sequence++; /* without a queued buffer the frame is lost, as in a driver */

@@ -1,0 +1,106 @@
+// The main job: two windows, one clicks "New call", the other types the code, and the two see and
+// hear each other. Everything is read from the screen and from the speakers.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { id, REMOTE } from '../lab/app.mjs';
+import { colours } from '../lab/display.mjs';
+import { Lab } from '../lab/lab.mjs';
+import { eventually, sleep } from '../lab/process.mjs';
+import { rms, strongest, toneShare } from '../lab/sound.mjs';
+import { assertMoves, callByCode, joinWith, openTwo, readCode } from '../lab/window-call.mjs';
+
+/** How long the other side may take to know that somebody left, in ms. */
+const KNOWS_MS = 5000;
+
+test('two windows call each other', { timeout: 240_000 }, async (t) => {
+  const lab = new Lab(t);
+  const { ann: { app: ann, sound: annSound }, ben: { app: ben, sound: benSound } } = await openTwo(lab);
+
+  await t.test('home shows what the camera sees, before any call', async () => {
+    for (const app of [ann, ben]) {
+      await app.shown('home');
+      await assertMoves(app, 'self-view', { mirrored: true });
+    }
+    await ann.screenshot('home-light');
+    await ben.screenshot('home-dark');
+  });
+
+  await t.test('home shows the microphone\'s level', async () => {
+    await eventually(async () => Number(await ann.session.attribute(id('level-meter'), 'aria-valuenow')) > 0, 8000, 'a level');
+  });
+
+  await t.test('"New call" shows a code, and typing it in the other window joins', async () => {
+    await ann.click('new-call');
+    const code = await readCode(ann);
+    assert.match(code, /^\d+-[a-z]+-[a-z]+$/);
+    await ann.screenshot('waiting-light');
+    await joinWith(ben, code.toUpperCase().replaceAll('-', ' '));
+    for (const app of [ann, ben]) await app.shown(REMOTE, 15_000);
+  });
+
+  await t.test('both pictures and both self-views move', async (t) => {
+    for (const app of [ann, ben]) {
+      const remote = await assertMoves(app, REMOTE);
+      const self = await assertMoves(app, 'self-view', { mirrored: true });
+      t.diagnostic(`${app.name}: remote ${remote.join(' ')}, self ${self.join(' ')}`);
+    }
+    await ann.screenshot('call-light');
+    await ben.screenshot('call-dark');
+    assert.ok(colours(await ann.pixels()) > 50);
+  });
+
+  await t.test('both hear each other', async (t) => {
+    const [atAnn, atBen] = await Promise.all([annSound.record(3), benSound.record(3)]);
+    t.diagnostic(`Ann hears 700 Hz in ${toneShare(atAnn, 700)} of it (rms ${rms(atAnn).toFixed(3)}), `
+      + `Ben 1000 Hz in ${toneShare(atBen, 1000)} (rms ${rms(atBen).toFixed(3)})`);
+    assert.ok(toneShare(atAnn, 700) > 0.85, `strongest: ${JSON.stringify(strongest(atAnn))}`);
+    assert.ok(toneShare(atBen, 1000) > 0.85, `strongest: ${JSON.stringify(strongest(atBen))}`);
+  });
+
+  await t.test('mute silences, and the key M unmutes', async () => {
+    await ann.click('mute');
+    await eventually(async () => (await ann.session.attribute(id('mute'), 'aria-pressed')) === 'true', 3000, 'shown as muted');
+    await eventually(async () => rms(await benSound.record(0.5)) < 0.002, 5000, 'Ben hears nothing');
+    await ann.key('m');
+    await eventually(async () => toneShare(await benSound.record(0.5), 1000) > 0.7, 5000, 'Ben hears Ann again');
+  });
+
+  await t.test('camera off shows the initial on the other side, camera on the picture', async () => {
+    await ann.click('camera');
+    const showing = () => ben.session.attribute(REMOTE, 'data-showing');
+    await eventually(async () => (await showing()) === 'false', 5000, 'no picture of Ann');
+    assert.match(await ben.session.text(REMOTE), /A/);
+    await ben.screenshot('call-camera-off-dark');
+    await ann.click('camera');
+    await eventually(async () => (await showing()) === 'true', 8000, 'a picture of Ann');
+    await assertMoves(ben, REMOTE);
+  });
+
+  await t.test('hanging up ends the call on both sides', async (t) => {
+    const at = performance.now();
+    await ann.key('ctrl+shift+h');
+    await ben.shown('ended', KNOWS_MS);
+    t.diagnostic(`Ben knew after ${Math.round(performance.now() - at)} ms`);
+    await ann.shown('ended', KNOWS_MS);
+    await ben.screenshot('ended-dark');
+  });
+
+  await t.test('the next call needs no restart', async () => {
+    for (const app of [ann, ben]) {
+      await app.click('go-home');
+      await app.shown('home');
+    }
+    await callByCode(ben, ann);
+    for (const app of [ann, ben]) await assertMoves(app, REMOTE);
+  });
+
+  await t.test('closing one window ends the call for the other within 5 s', async (t) => {
+    const at = performance.now();
+    await ben.session.end();
+    await ann.shown('ended', KNOWS_MS);
+    t.diagnostic(`Ann knew after ${Math.round(performance.now() - at)} ms`);
+    await sleep(200);
+    await ann.screenshot('ended-light');
+  });
+});

@@ -1,0 +1,61 @@
+// Two windows in a call, begun as two people do it.
+
+import assert from 'node:assert/strict';
+import { id, openApp } from './app.mjs';
+import { startDisplay } from './display.mjs';
+import { eventually } from './process.mjs';
+import { startSound } from './pulse.mjs';
+import { tone, writeWav } from './sound.mjs';
+import { clip } from './y4m.mjs';
+
+/** "New call" in one window, its code typed in the other and joined. Returns the code. */
+export async function callByCode(host, guest) {
+  await host.click('new-call');
+  const code = await readCode(host);
+  await joinWith(guest, code);
+  await Promise.all([host, guest].map((app) => app.shown('hang-up', 15_000)));
+  return code;
+}
+
+/** The code that a waiting window shows. */
+export async function readCode(host) {
+  return eventually(() => host.session.attribute(id('code-display'), 'data-code'), 10_000, 'a code is shown');
+}
+
+/** Types a code into the home screen's field and joins. */
+export async function joinWith(guest, code) {
+  await guest.type('code-field', code);
+  await guest.click('join');
+}
+
+/** Checks that the screen shows a picture that moves; returns the frame numbers seen. */
+export async function assertMoves(app, testId, options = {}) {
+  const stamps = await app.stamps(testId, { count: 4, everyMs: 350, ...options });
+  const readable = stamps.filter((stamp) => stamp !== undefined);
+  assert.ok(readable.length >= 3 && new Set(readable).size === readable.length,
+    `${app.name} shows frames ${stamps.join(', ')} in "${testId}"`);
+  return stamps;
+}
+
+/** Opens the windows of Ann (light) and Ben (dark) side by side, each with its own sound. */
+export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
+  const display = await startDisplay(lab, { width: 2600, height: 860 });
+  const people = { ann: { theme: 'light', tone: 1000, ...ann }, ben: { theme: 'dark', tone: 700, ...ben } };
+  const opened = {};
+  for (const [index, [key, person]] of Object.entries(people).entries()) {
+    const sound = await startSound(lab, { name: `${key}-sound` });
+    sound.speak(writeWav(lab.file(`${key}.wav`), tone(person.tone, 240, 0.3)));
+    const app = await openApp(lab, {
+      display,
+      sound,
+      cameras: person.cameras,
+      name: key,
+      settings: {
+        name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, camera: `file:${clip()}`, ...settings, ...person.settings,
+      },
+      box: { x: 10 + index * 1290, y: 30, width: 1280, height: 800 },
+    });
+    opened[key] = { app, sound };
+  }
+  return { display, ...opened };
+}
