@@ -38,7 +38,7 @@ test('sound goes from a real microphone to a real speaker', { timeout: 60_000 },
   const devices = { server: server.url, microphone: 'default', speaker: 'default', duration: '20s' };
   const ann = startPeer(lab, 'call', { ...devices, name: 'ann', env: here.env });
   startPeer(lab, 'join', { ...devices, name: 'ben', code: await ann.code(), env: there.env });
-  await ann.program.output(/connected/i, 10_000);
+  await ann.program.output(/^Connected\.$/m, 10_000);
   await sleep(1500);
   const [heardHere, heardThere] = await Promise.all([here.record(4), there.record(4)]);
   t.diagnostic(`700 Hz here ${toneShare(heardHere, 700)}, 1000 Hz there ${toneShare(heardThere, 1000)}`);
@@ -84,10 +84,10 @@ test('emulated V4L2: pulling the camera\'s plug does not end the call', { timeou
     server: server.url, name: 'ben', code: await ann.code(), microphone: 'tone', speaker: `file:${lab.file('heard.wav')}`,
     duration: '10s', stats: lab.file('ben.json'),
   });
-  await ben.program.output(/connected/i, 10_000);
+  await ben.program.output(/^Connected\.$/m, 10_000);
   await sleep(2500);
   cameras.unplug(0);
-  await ann.program.output(/camera/i, 6000);
+  await ann.program.output(/The camera cannot be used .* The call goes on without it\./, 6000);
   assert.equal(await ben.end(), 0, ben.program.describe());
   assert.equal(await ann.end(), 0, ann.program.describe());
   const [stats] = ben.stats().participants;
@@ -102,8 +102,9 @@ test('emulated V4L2: a camera that hangs is given up, and the participant still 
     server: server.url, name: 'ann', camera: 'default', resolution: '640x360@30', duration: '9s', env: cameras.env,
   });
   const ben = startPeer(lab, 'join', { server: server.url, name: 'ben', code: await ann.code(), duration: '6s' });
-  await ben.program.output(/connected/i, 10_000);
+  await ben.program.output(/^Connected\.$/m, 10_000);
   cameras.stall(0);
+  await ann.program.output(/The camera cannot be used .* The call goes on without it\./, 8000);
   assert.equal(await ben.end(), 0, ben.program.describe());
   assert.equal(await ann.end(15_000), 0, ann.program.describe());
 });

@@ -48,7 +48,7 @@ test('a full room', { timeout: 60_000 }, async (t) => {
   const host = startPeer(lab, 'call', idle);
   const code = await host.code();
   const guests = Array.from({ length: 9 }, () => startPeer(lab, 'join', { ...idle, code }));
-  await Promise.all(guests.map((guest) => guest.program.output(/connected/i, 20_000)));
+  await Promise.all(guests.map((guest) => guest.program.output(/^Connected\.$/m, 20_000)));
   await fails(t, lab, 'join', { code, server: server.url }, EXPECT.roomFull);
   assert.ok([host, ...guests].every((peer) => peer.program.alive), 'the call of the ten goes on');
 });
@@ -99,14 +99,30 @@ test('devices that are not there, or busy', { timeout: 60_000 }, async (t) => {
   one.occupy(0);
   const silence = await startSound(lab, { speakers: 0, microphones: 0 });
   const cases = [
-    ['no camera', { camera: 'default', env: none.env }],
     ['an unknown camera', { camera: 'device:/dev/video7', env: one.env }],
-    ['emulated V4L2: a busy camera', { camera: 'default', env: one.env }],
-    ['no microphone', { microphone: 'default', env: silence.env }],
-    ['no speaker', { speaker: 'default', env: silence.env }],
+    ['a camera where there is none', { camera: 'device:/dev/video0', env: none.env }],
+    ['emulated V4L2: a busy camera', { camera: 'device:/dev/video0', env: one.env }],
+    ['an unknown microphone', { microphone: 'device:nothing', env: silence.env }],
+    ['an unknown speaker', { speaker: 'device:nothing', env: silence.env }],
   ];
   for (const [name, options] of cases) {
     await t.test(name, (t) => fails(t, lab, 'call', { server: server.url, ...options }, EXPECT.device));
+  }
+});
+
+test('without a camera, a microphone and a speaker, and not asked for by name, the call goes on', { timeout: 30_000 }, async (t) => {
+  const lab = new Lab(t);
+  const server = await startServer(lab);
+  const cameras = await emulateCameras(lab, []);
+  const sound = await startSound(lab, { speakers: 0, microphones: 0 });
+  const peer = startPeer(lab, 'call', {
+    server: server.url, camera: 'default', microphone: 'default', speaker: 'default', duration: '3s',
+    env: { ...sound.env, ...cameras.env },
+  });
+  await peer.code();
+  assert.equal(await peer.end(), 0, peer.program.describe());
+  for (const device of ['camera', 'microphone', 'speaker']) {
+    assert.match(peer.program.stderr, new RegExp(`The ${device} cannot be used .* The call goes on without it\\.`));
   }
 });
 

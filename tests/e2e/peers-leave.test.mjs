@@ -20,15 +20,13 @@ for (const [how, signal] of [['hangs up', 'SIGINT'], ['is killed', 'SIGKILL']]) 
     const at = performance.now();
     if (signal === 'SIGKILL') await ben.program.kill();
     else ben.program.signal(signal);
-    await ann.program.output(LEFT, KNOWS_MS);
+    await ann.program.output(/^Left: ben$/m, KNOWS_MS);
     t.diagnostic(`known after ${Math.round(performance.now() - at)} ms`);
     if (signal !== 'SIGKILL') assert.equal(await ben.end(5000), 0, 'hanging up is no failure');
     assert.equal(await ann.end(5000), 0, 'a call that the other side ended is no failure');
   });
 }
 
-const LEFT = /left/i;
-
 async function connected(peer) {
-  await peer.program.output(/connected/i, 10_000);
+  await peer.program.output(/^Connected\.$/m, 10_000);
 }
