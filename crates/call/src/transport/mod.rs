@@ -378,20 +378,29 @@ impl Transport {
     async fn candidate_pair(&self) -> Option<CandidatePairStats> {
         let now = self.0.runtime.now();
         let report = self.0.connection.get_stats(now, StatsSelector::None).await;
-        let pair = report.iter().find_map(|entry| match entry {
-            RTCStatsReportEntry::IceCandidatePair(pair) if pair.nominated => Some(pair),
+        let selected = report.iter().find_map(|entry| match entry {
+            RTCStatsReportEntry::Transport(transport) => {
+                Some(&transport.selected_candidate_pair_id)
+            }
             _ => None,
         })?;
+        let pair = report.iter().find_map(|entry| match entry {
+            RTCStatsReportEntry::IceCandidatePair(pair) if pair.stats.id == *selected => Some(pair),
+            _ => None,
+        })?;
+        // The crate refers to a candidate without the prefix under which it lists it, and lists
+        // only those that were gathered or signaled: any other was learned from a check.
         let candidate_type = |wanted: &str| {
-            report.iter().find_map(|entry| match entry {
+            let listed = report.iter().find_map(|entry| match entry {
                 RTCStatsReportEntry::LocalCandidate(candidate)
                 | RTCStatsReportEntry::RemoteCandidate(candidate)
-                    if candidate.stats.id == wanted =>
+                    if candidate.stats.id.ends_with(wanted) =>
                 {
                     Some(candidate.candidate_type.to_string())
                 }
                 _ => None,
-            })
+            });
+            listed.unwrap_or_else(|| "prflx".to_owned())
         };
         let measured = pair.current_round_trip_time > 0.0;
         Some(CandidatePairStats {
@@ -399,8 +408,8 @@ impl Transport {
             available_outgoing_bitrate: self.0.estimate.get(),
             bytes_sent: pair.bytes_sent,
             bytes_received: pair.bytes_received,
-            local_candidate_type: candidate_type(&pair.local_candidate_id).unwrap_or_default(),
-            remote_candidate_type: candidate_type(&pair.remote_candidate_id).unwrap_or_default(),
+            local_candidate_type: candidate_type(&pair.local_candidate_id),
+            remote_candidate_type: candidate_type(&pair.remote_candidate_id),
         })
     }
 
