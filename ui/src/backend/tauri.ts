@@ -1,0 +1,70 @@
+// The app behind the window, through the generated commands.
+
+import { Channel } from "@tauri-apps/api/core";
+import { commands, type UiMessage } from "../bindings";
+import { BackendError, type Backend } from "../backend";
+
+type Outcome<T> = { status: "ok"; data: T } | { status: "error"; error: { code: string; message: string } };
+
+/** Whether the page runs inside the app. */
+export function insideTauri(): boolean {
+  return "__TAURI_INTERNALS__" in window;
+}
+
+export const tauriBackend: Backend = {
+  appState: () => commands.getAppState(),
+  async watch(listener) {
+    const channel = new Channel<UiMessage>();
+    channel.onmessage = listener;
+    await done(commands.watchCall(channel));
+  },
+  newCall: () => done(commands.newCall()),
+  joinCall: (text) => done(commands.joinCall(text)),
+  hangUp: () => done(commands.hangUp()),
+  checkCode: (text) => commands.checkCode(text),
+  completeWord: (prefix) => commands.completeWord(prefix),
+  setMicrophoneMuted: (muted) => done(commands.setMicrophoneMuted(muted)),
+  setCameraOn: (on) => done(commands.setCameraOn(on)),
+  selectCamera: (selection) => done(commands.selectCamera(selection)),
+  selectMicrophone: (selection) => done(commands.selectMicrophone(selection)),
+  selectSpeaker: (selection) => done(commands.selectSpeaker(selection)),
+  setVideoConstraints: (constraints) => done(commands.setVideoConstraints(constraints)),
+  listDevices: () => data(commands.listDevices()),
+  playTestSound: () => done(commands.playTestSound()),
+  saveSettings: (settings) => done(commands.saveSettings(settings)),
+  removeRecentCall: (id) => done(commands.removeRecentCall(id)),
+  restoreRecentCall: (call) => done(commands.restoreRecentCall(call)),
+  copyText: (text) => done(commands.copyText(text)),
+  stats: () => data(commands.getStats()),
+  async subscribeVideo(tile, frame) {
+    const channel = new Channel<ArrayBuffer | number[]>();
+    channel.onmessage = (message) => frame(new Uint8Array(message));
+    return { id: await data(commands.subscribeVideo(tile, channel as never)) };
+  },
+  acknowledgeVideo: (subscription, seq) => forget(commands.acknowledgeVideo(subscription.id, seq)),
+  requestKeyFrame: (subscription) => forget(commands.requestKeyFrame(subscription.id)),
+  unsubscribeVideo: (subscription) => forget(commands.unsubscribeVideo(subscription.id)),
+  openRawVideo: (tile) => data(commands.openRawVideo(tile)),
+  setFullscreen: (on) => done(commands.setFullscreen(on)),
+  closeWindow: () => done(commands.closeWindow()),
+};
+
+async function data<T>(outcome: Promise<Outcome<T> | T>): Promise<T> {
+  const result = await outcome;
+  if (!isOutcome(result)) return result;
+  if (result.status === "error") throw new BackendError(result.error.code, result.error.message);
+  return result.data;
+}
+
+async function done(outcome: Promise<unknown>): Promise<void> {
+  await data(outcome);
+}
+
+/** For calls about a picture that may be gone by the time they arrive: nothing to do then. */
+function forget(outcome: Promise<unknown>): void {
+  outcome.catch((error: unknown) => console.warn("video command", error));
+}
+
+function isOutcome<T>(result: Outcome<T> | T): result is Outcome<T> {
+  return typeof result === "object" && result !== null && "status" in result;
+}

@@ -1,0 +1,581 @@
+// The window's state: one model, changed by what the app reports and by what the person does.
+// Runs without a view; components read the model and call the methods.
+
+import type { Backend } from "../backend";
+import { BackendError } from "../backend";
+import type {
+  CallEvent,
+  CallView,
+  Devices,
+  DeviceKind,
+  EndReason,
+  Notice,
+  Platform,
+  RecentCall,
+  Settings,
+  UiMessage,
+  VideoConstraints,
+} from "../bindings";
+import { Announcer, type Announcement } from "./announcer";
+import type { Clock } from "./clock";
+import { NO_DEVICES } from "./devices";
+import { Levels } from "./levels";
+import { Notes, type Note } from "./notes";
+import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
+import { Speaking } from "./speaking";
+import { CallClock } from "./time";
+import type { Words } from "./words";
+
+/** How long a copy button reads "Copied". */
+export const COPIED_MS = 2000;
+/** How long a level above {@link HEARD} counts as "we can hear you". */
+export const HEARD_MS = 12_000;
+const HEARD = 0.02;
+/** From here the waiting screen says that nobody has come yet. */
+export const LONG_WAIT_MS = 600_000;
+/** From here the stage says which step the connection is at. */
+export const SLOW_CONNECT_MS = 3000;
+
+export type Dialog = "settings" | "shortcuts" | "invite" | "closing";
+export type SettingsSection = "you" | "sound" | "picture" | "server" | "appearance" | "shortcuts" | "about";
+
+/** Why the last request came to nothing, shown where it was made. */
+export type CallProblem = { kind: "ended"; reason: EndReason } | { kind: "refused"; code: string; message: string };
+
+/** What is known about a call that is over. */
+export interface EndedCall {
+  reason: EndReason;
+  durationMs: number | null;
+  code: string | null;
+  link: string | null;
+  names: string[];
+}
+
+export interface Model {
+  phase: "loading" | "ready" | "failed";
+  failure: string;
+  screen: Screen;
+  call: CallView;
+  settings: Settings;
+  recentCalls: readonly RecentCall[];
+  devices: Devices;
+  platform: Platform;
+  version: string;
+  systemDark: boolean;
+  intent: Intent | null;
+  problem: CallProblem | null;
+  /** The code or link of the last try to join, empty after a new call. */
+  lastJoin: string;
+  /** The code or link that the lobby is about. */
+  lobby: string | null;
+  ended: EndedCall | null;
+  dialog: Dialog | null;
+  section: SettingsSection;
+  statsOpen: boolean;
+  fullScreen: boolean;
+  /** Pictures are shown whole instead of filling their tile. */
+  wholePictures: boolean;
+  note: Note | null;
+  announcement: Announcement;
+  /** Participants who speak. */
+  speaking: readonly number[];
+  /** The microphone has picked something up lately. */
+  heard: boolean;
+  /** What was copied a moment ago. */
+  copied: "code" | "link" | "report" | null;
+  /** Waiting or connecting takes long. */
+  slow: boolean;
+  /** Recent calls that were just removed and can come back. */
+  asking: boolean;
+}
+
+const DEFAULTS: Settings = {
+  version: 1,
+  name: "",
+  server: null,
+  camera: "default",
+  microphone: "default",
+  speaker: "default",
+  constraints: NO_CALL.local.constraints,
+  theme: "system",
+  shareOnNetwork: true,
+  mirrorSelfView: true,
+  reduceMotion: false,
+  singleKeyShortcuts: true,
+  selfView: { corner: "bottomRight", size: "medium", hidden: false },
+};
+
+export class App {
+  readonly levels = new Levels();
+  readonly callClock = new CallClock();
+  readonly notes: Notes;
+
+  #model: Model;
+  #listeners = new Set<(model: Model) => void>();
+  #announcer: Announcer;
+  #speaking = new Speaking();
+  #heardUntil = 0;
+  #heardTimer: number | null = null;
+  #copiedTimer: number | null = null;
+  #slowTimer: number | null = null;
+  #names = new Map<number, string>();
+  #endSeen = false;
+
+  constructor(
+    readonly backend: Backend,
+    readonly clock: Clock,
+    private readonly words: Words,
+    systemDark: boolean,
+  ) {
+    this.notes = new Notes(clock, (note) => this.#set({ note }));
+    this.#announcer = new Announcer(clock, (announcement) => this.#set({ announcement }));
+    this.#model = {
+      phase: "loading",
+      failure: "",
+      screen: "home",
+      call: NO_CALL,
+      settings: DEFAULTS,
+      recentCalls: [],
+      devices: NO_DEVICES,
+      platform: { softwareRendering: false, themeDark: systemDark },
+      version: "",
+      systemDark,
+      intent: null,
+      problem: null,
+      lastJoin: "",
+      lobby: null,
+      ended: null,
+      dialog: null,
+      section: "you",
+      statsOpen: false,
+      fullScreen: false,
+      wholePictures: false,
+      note: null,
+      announcement: { polite: "", assertive: "" },
+      speaking: [],
+      heard: false,
+      copied: null,
+      slow: false,
+      asking: false,
+    };
+  }
+
+  get model(): Model {
+    return this.#model;
+  }
+
+  /** Returns what ends it. */
+  subscribe(listener: (model: Model) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Asks the app for everything and follows it from then on. */
+  async start(): Promise<void> {
+    try {
+      const state = await this.backend.appState();
+      this.#set({
+        phase: "ready",
+        settings: state.settings,
+        recentCalls: state.recentCalls,
+        platform: state.platform,
+        version: state.version,
+        systemDark: state.platform.themeDark,
+        lobby: state.invite,
+      });
+      for (const notice of state.notices) this.#notice(notice);
+      await this.backend.watch((message) => this.handle(message));
+      await this.refreshDevices();
+    } catch (error) {
+      this.#set({ phase: "failed", failure: messageOf(error) });
+    }
+  }
+
+  /** One message from the app. */
+  handle(message: UiMessage): void {
+    switch (message.type) {
+      case "view":
+        this.#view(message.view);
+        break;
+      case "event":
+        this.#event(message.event);
+        break;
+      case "levels":
+        this.#level(message);
+        break;
+      case "recentCalls":
+        this.#set({ recentCalls: message.recentCalls });
+        break;
+      case "settings":
+        this.#set({ settings: message.settings });
+        break;
+      case "devices":
+        this.#set({ devices: message.devices });
+        break;
+      case "notice":
+        this.#notice(message.notice);
+        break;
+      case "theme":
+        this.#set({ systemDark: message.dark });
+        break;
+      case "closeRequested":
+        this.#set({ dialog: "closing" });
+        break;
+    }
+  }
+
+  // Calls
+
+  newCall(): void {
+    this.#request("new", "", () => this.backend.newCall());
+  }
+
+  /** `text`: a room code or an invite link; `shown`: what the field keeps of it if it fails. */
+  join(text: string, shown = text): void {
+    this.#request("join", shown, () => this.backend.joinCall(text));
+  }
+
+  hangUp(): void {
+    void this.#try(this.backend.hangUp());
+  }
+
+  /** Opens the lobby for an invite link. */
+  openLobby(text: string): void {
+    this.#set({ lobby: text, problem: null });
+  }
+
+  goHome(): void {
+    this.#endSeen = true;
+    this.#set({ lobby: null, problem: null, intent: null, ended: null });
+  }
+
+  clearProblem(): void {
+    if (this.#model.problem) this.#set({ problem: null });
+  }
+
+  // Our own side
+
+  toggleMicrophone(): void {
+    void this.#try(this.backend.setMicrophoneMuted(!this.#model.call.local.microphoneMuted));
+    // The app's own answer follows within 100 ms; the button turns at once.
+    this.#local({ microphoneMuted: !this.#model.call.local.microphoneMuted });
+  }
+
+  toggleCamera(): void {
+    void this.#try(this.backend.setCameraOn(!this.#model.call.local.cameraOn));
+    this.#local({ cameraOn: !this.#model.call.local.cameraOn });
+  }
+
+  setMicrophoneMuted(muted: boolean): void {
+    if (muted !== this.#model.call.local.microphoneMuted) this.toggleMicrophone();
+  }
+
+  setCameraOn(on: boolean): void {
+    if (on !== this.#model.call.local.cameraOn) this.toggleCamera();
+  }
+
+  select(kind: DeviceKind, selection: string): void {
+    this.#set({ settings: { ...this.#model.settings, [kind]: selection } });
+    switch (kind) {
+      case "camera":
+        void this.#try(this.backend.selectCamera(selection));
+        break;
+      case "microphone":
+        void this.#try(this.backend.selectMicrophone(selection));
+        break;
+      case "speaker":
+        void this.#try(this.backend.selectSpeaker(selection));
+        break;
+    }
+  }
+
+  setConstraints(constraints: VideoConstraints): void {
+    this.#set({ settings: { ...this.#model.settings, constraints } });
+    void this.#try(this.backend.setVideoConstraints(constraints));
+  }
+
+  async refreshDevices(): Promise<void> {
+    const devices = await this.#try(this.backend.listDevices());
+    if (devices) this.#set({ devices });
+  }
+
+  /** Looks for the camera again: a fresh list, and the same choice once more. */
+  lookAgain(): void {
+    this.#set({ asking: true });
+    void this.refreshDevices().then(async () => {
+      await this.#try(this.backend.selectCamera(this.#model.settings.camera));
+      this.#set({ asking: false });
+    });
+  }
+
+  playTestSound(): void {
+    void this.#try(this.backend.playTestSound());
+  }
+
+  // Settings and the rest of the window
+
+  saveSettings(change: Partial<Settings>): void {
+    const settings = { ...this.#model.settings, ...change };
+    this.#set({ settings });
+    void this.#try(this.backend.saveSettings(settings));
+  }
+
+  openSettings(section: SettingsSection = this.#model.section): void {
+    this.#set({ dialog: "settings", section });
+    void this.refreshDevices();
+  }
+
+  openDialog(dialog: Dialog): void {
+    this.#set({ dialog });
+  }
+
+  closeDialog(): void {
+    this.#set({ dialog: null });
+  }
+
+  showSection(section: SettingsSection): void {
+    this.#set({ section });
+  }
+
+  toggleStats(): void {
+    this.#set({ statsOpen: !this.#model.statsOpen });
+  }
+
+  toggleFullScreen(): void {
+    this.#fullScreen(!this.#model.fullScreen);
+  }
+
+  closeWindow(): void {
+    void this.#try(this.backend.closeWindow());
+  }
+
+  toggleWholePictures(): void {
+    this.#set({ wholePictures: !this.#model.wholePictures });
+  }
+
+  async copy(what: "code" | "link" | "report", text: string): Promise<void> {
+    if ((await this.#try(this.backend.copyText(text).then(() => true))) !== true) return;
+    if (this.#copiedTimer !== null) this.clock.clear(this.#copiedTimer);
+    this.#set({ copied: what });
+    this.#announcer.polite(this.words.copied());
+    this.#copiedTimer = this.clock.after(COPIED_MS, () => {
+      this.#copiedTimer = null;
+      this.#set({ copied: null });
+    });
+  }
+
+  removeRecent(call: RecentCall): void {
+    this.#set({ recentCalls: this.#model.recentCalls.filter((other) => other.id !== call.id) });
+    void this.#try(this.backend.removeRecentCall(call.id));
+    this.notes.push({
+      key: "recent",
+      tone: "plain",
+      title: this.words.recentRemoved(),
+      action: {
+        label: this.words.undo(),
+        run: () => {
+          this.notes.close("recent");
+          void this.#try(this.backend.restoreRecentCall(call));
+        },
+      },
+    });
+  }
+
+  // Inside
+
+  #request(kind: Intent["kind"], text: string, send: () => Promise<void>): void {
+    if (this.#model.screen === "waiting" || this.#model.screen === "call") return;
+    this.#endSeen = true;
+    this.#names.clear();
+    const intent: Intent = { kind, text, at: this.clock.now(), begun: false };
+    this.#set({ intent, lastJoin: text, problem: null, ended: null, statsOpen: false });
+    this.clock.after(SETTLE_MS, () => {
+      if (this.#model.intent !== intent) return;
+      // Whatever the app says now is its answer: an end that looks like the last one counts.
+      this.#view(this.#model.call, true);
+    });
+    send().catch((error: unknown) => {
+      const { code, message } = asBackendError(error);
+      if (this.#model.intent !== intent) return;
+      this.#set({ intent: null, problem: { kind: "refused", code, message } });
+    });
+  }
+
+  #view(call: CallView, settled = false): void {
+    const before = this.#model.call;
+    const now = this.clock.now();
+    let { intent, problem, ended } = this.#model;
+    const resting = call.state.name === "idle" || call.state.name === "ended";
+    this.callClock.update(call.connectedForMs, now);
+    for (const person of call.participants) this.#names.set(person.id, person.name);
+    if (intent && !intent.begun && !resting) {
+      intent = { ...intent, begun: true };
+    }
+    const wasResting = before.state.name === "idle" || before.state.name === "ended";
+    const answered = intent !== null && (intent.begun || settled || now - intent.at >= SETTLE_MS);
+    const unasked = intent === null && !wasResting;
+    if (call.state.name === "ended" && (answered || unasked)) {
+      ended = this.#endedCall(call, before, call.state.reason);
+      problem = intent && call.state.reason !== "hungUp" ? { kind: "ended", reason: call.state.reason } : null;
+      this.#endSeen = false;
+      intent = null;
+    } else if (call.state.name === "idle" && answered) {
+      intent = null;
+    }
+    if (!resting) {
+      problem = null;
+      ended = null;
+    }
+    this.#set({ call, intent, problem, ended });
+    this.#afterView(before, call);
+  }
+
+  #endedCall(call: CallView, before: CallView, reason: EndReason): EndedCall {
+    const invite = call.invite ?? before.invite;
+    const names = [...this.#names.values()].filter((name) => name !== "");
+    return {
+      reason,
+      durationMs: call.connectedForMs ?? before.connectedForMs,
+      code: invite?.code ?? null,
+      link: invite?.link ?? null,
+      names: [...new Set(names)],
+    };
+  }
+
+  #afterView(before: CallView, call: CallView): void {
+    if (before.state.name !== call.state.name) {
+      if (this.#slowTimer !== null) this.clock.clear(this.#slowTimer);
+      this.#slowTimer = null;
+      if (this.#model.slow) this.#set({ slow: false });
+      const limit = call.state.name === "waiting" ? LONG_WAIT_MS : call.state.name === "connecting" ? SLOW_CONNECT_MS : 0;
+      if (limit > 0) {
+        this.#slowTimer = this.clock.after(limit, () => {
+          this.#slowTimer = null;
+          this.#set({ slow: true });
+        });
+      }
+      this.#announceState(before, call);
+    }
+    if (this.#model.screen !== "call") this.#leaveCallScreen();
+    this.#deviceNotes(before, call);
+  }
+
+  /** What only a call has does not outlast it. */
+  #leaveCallScreen(): void {
+    const { statsOpen, fullScreen, dialog } = this.#model;
+    if (fullScreen) this.#fullScreen(false);
+    if (statsOpen || dialog === "invite" || dialog === "closing") {
+      this.#set({ statsOpen: false, dialog: dialog === "settings" || dialog === "shortcuts" ? dialog : null });
+    }
+  }
+
+  #fullScreen(fullScreen: boolean): void {
+    this.#set({ fullScreen });
+    void this.#try(this.backend.setFullscreen(fullScreen));
+  }
+
+  #announceState(before: CallView, call: CallView): void {
+    if (call.state.name === "ended" && this.#model.ended) {
+      if (this.#model.screen === "ended") this.#announcer.assertive(this.words.endReason(call.state.reason));
+      this.notes.close("left");
+    } else if (call.state.name === "reconnecting") {
+      this.#announcer.assertive(this.words.interrupted());
+    } else if (call.state.name === "connected" && before.state.name !== "connected") {
+      this.#announcer.polite(this.words.connected());
+    }
+  }
+
+  /** A note about a device goes when the device runs. */
+  #deviceNotes(before: CallView, call: CallView): void {
+    for (const kind of ["camera", "microphone", "speaker"] as const) {
+      if (before.local[kind].problem !== null && call.local[kind].problem === null) this.notes.close(`device-${kind}`);
+    }
+  }
+
+  #event(event: CallEvent): void {
+    switch (event.type) {
+      case "participantJoined":
+        this.#announcer.polite(this.words.joined(this.#names.get(event.id) ?? ""));
+        break;
+      case "participantLeft": {
+        const name = event.name || (this.#names.get(event.id) ?? "");
+        if (name) this.#names.set(event.id, name);
+        this.notes.push({ key: "left", tone: "plain", title: this.words.left(name) });
+        this.#announcer.polite(this.words.left(name));
+        break;
+      }
+      case "deviceProblem": {
+        const { title, detail } = this.words.deviceProblem(event.kind, event.problem);
+        this.#announcer.polite(title);
+        // At home the row and the picture say it already.
+        if (this.#model.screen === "call") {
+          this.notes.push({ key: `device-${event.kind}`, tone: "error", title, detail, sticky: true });
+        }
+        break;
+      }
+    }
+  }
+
+  #level(frame: { local: { rms: number; peak: number }; participants: readonly (readonly [number, number])[] }): void {
+    this.levels.push(frame);
+    const now = this.clock.now();
+    const silent = this.#model.call.local.microphoneMuted;
+    if (!silent && frame.local.rms > HEARD) {
+      this.#heardUntil = now + HEARD_MS;
+      // Levels come only while they change: silence has to be noticed without them.
+      this.#heardTimer ??= this.clock.after(HEARD_MS, () => this.#hearingEnds());
+    }
+    const heard = this.#heardUntil > now;
+    const speaking = this.#speaking.update(frame.participants, now);
+    if (heard !== this.#model.heard || speaking !== this.#model.speaking) this.#set({ heard, speaking });
+  }
+
+  #hearingEnds(): void {
+    const left = this.#heardUntil - this.clock.now();
+    this.#heardTimer = left > 0 ? this.clock.after(left, () => this.#hearingEnds()) : null;
+    if (left <= 0) this.#set({ heard: false });
+  }
+
+  #notice(notice: Notice): void {
+    const { title, detail } = this.words.notice(notice);
+    this.notes.push({ key: `notice-${notice.code}`, tone: "error", title, detail, sticky: true });
+  }
+
+  #local(change: Partial<CallView["local"]>): void {
+    const { call } = this.#model;
+    this.#set({ call: { ...call, local: { ...call.local, ...change } } });
+  }
+
+  async #try<T>(command: Promise<T>): Promise<T | undefined> {
+    try {
+      return await command;
+    } catch (error) {
+      const { code, message } = asBackendError(error);
+      this.notes.push({ key: `error-${code}`, tone: "error", title: this.words.refused(code), detail: message, sticky: true });
+      return undefined;
+    }
+  }
+
+  #set(change: Partial<Model>): void {
+    const next = { ...this.#model, ...change };
+    next.screen = screenOf({
+      state: next.call.state,
+      connectedForMs: next.ended ? next.ended.durationMs : next.call.connectedForMs,
+      intent: next.intent,
+      lobby: next.lobby !== null,
+      endSeen: this.#endSeen,
+      now: this.clock.now(),
+    });
+    if (next.screen === "call" || next.screen === "waiting") next.lobby = next.screen === "call" ? null : next.lobby;
+    this.#model = next;
+    for (const listener of this.#listeners) listener(next);
+  }
+}
+
+function asBackendError(error: unknown): { code: string; message: string } {
+  return error instanceof BackendError ? error : { code: "failed", message: messageOf(error) };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

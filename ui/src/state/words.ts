@@ -1,0 +1,281 @@
+// Sentences for what the app reports by code. The strings themselves are in messages/en.json.
+
+import type { CodeProblem, DeviceKind, DeviceProblem, EndReason, Notice, Reach, RecentCall } from "../bindings";
+import { m } from "../paraglide/messages.js";
+import type { CallProblem } from "./app";
+import { dayKind, durationParts } from "./time";
+
+export interface Sentence {
+  title: string;
+  detail: string;
+}
+
+export const words = {
+  copied: () => m.copied_announcement(),
+  undo: () => m.undo(),
+  recentRemoved: () => m.recent_removed(),
+  interrupted: () => m.banner_interrupted(),
+  connected: () => m.state_connected(),
+  joined: (name: string) => (name ? m.note_joined({ name }) : m.note_joined_unknown()),
+  left: (name: string) => (name ? m.note_left({ name }) : m.note_left_unknown()),
+  deviceProblem,
+  endReason,
+  notice,
+  refused,
+};
+
+export type Words = typeof words;
+
+/** What is wrong with a device and what to do, for every kind and problem. */
+export function deviceProblem(kind: DeviceKind, problem: DeviceProblem): Sentence {
+  switch (kind) {
+    case "camera":
+      return cameraProblem(problem);
+    case "microphone":
+      return microphoneProblem(problem);
+    case "speaker":
+      return speakerProblem(problem);
+  }
+}
+
+function cameraProblem(problem: DeviceProblem): Sentence {
+  switch (problem) {
+    case "notFound":
+      return { title: m.camera_not_found(), detail: m.camera_not_found_detail() };
+    case "busy":
+      return { title: m.camera_busy(), detail: m.camera_busy_detail() };
+    case "denied":
+      return { title: m.camera_denied(), detail: m.camera_denied_detail() };
+    case "lost":
+      return { title: m.camera_lost(), detail: m.camera_lost_detail() };
+    case "unsupported":
+      return { title: m.camera_unsupported(), detail: m.camera_unsupported_detail() };
+    case "file":
+      return { title: m.camera_file(), detail: m.camera_file_detail() };
+    case "failed":
+      return { title: m.camera_failed(), detail: m.camera_failed_detail() };
+  }
+}
+
+function microphoneProblem(problem: DeviceProblem): Sentence {
+  switch (problem) {
+    case "notFound":
+      return { title: m.microphone_not_found(), detail: m.microphone_not_found_detail() };
+    case "busy":
+      return { title: m.microphone_busy(), detail: m.microphone_busy_detail() };
+    case "denied":
+      return { title: m.microphone_denied(), detail: m.microphone_denied_detail() };
+    case "lost":
+      return { title: m.microphone_lost(), detail: m.microphone_lost_detail() };
+    case "unsupported":
+      return { title: m.microphone_unsupported(), detail: m.microphone_unsupported_detail() };
+    case "file":
+      return { title: m.microphone_file(), detail: m.microphone_file_detail() };
+    case "failed":
+      return { title: m.microphone_failed(), detail: m.microphone_failed_detail() };
+  }
+}
+
+function speakerProblem(problem: DeviceProblem): Sentence {
+  switch (problem) {
+    case "notFound":
+      return { title: m.speaker_not_found(), detail: m.speaker_not_found_detail() };
+    case "busy":
+      return { title: m.speaker_busy(), detail: m.speaker_busy_detail() };
+    case "denied":
+      return { title: m.speaker_denied(), detail: m.speaker_denied_detail() };
+    case "lost":
+      return { title: m.speaker_lost(), detail: m.speaker_lost_detail() };
+    case "unsupported":
+      return { title: m.speaker_unsupported(), detail: m.speaker_unsupported_detail() };
+    case "file":
+      return { title: m.speaker_file(), detail: m.speaker_file_detail() };
+    case "failed":
+      return { title: m.speaker_failed(), detail: m.speaker_failed_detail() };
+  }
+}
+
+/** Few words for a row. */
+export function deviceProblemShort(problem: DeviceProblem): string {
+  switch (problem) {
+    case "notFound":
+      return m.short_not_found();
+    case "busy":
+      return m.short_busy();
+    case "denied":
+      return m.short_denied();
+    case "lost":
+      return m.short_lost();
+    case "unsupported":
+      return m.short_unsupported();
+    case "file":
+      return m.short_file();
+    case "failed":
+      return m.short_failed();
+  }
+}
+
+/** Title of the screen after a call. */
+export function endReason(reason: EndReason): string {
+  switch (reason) {
+    case "hungUp":
+      return m.end_hung_up();
+    case "everyoneLeft":
+      return m.end_everyone_left();
+    case "unknownRoom":
+      return m.end_unknown_room();
+    case "roomFull":
+      return m.end_room_full();
+    case "serverUnreachable":
+      return m.end_server_unreachable();
+    case "notAnAhoyServer":
+      return m.end_not_an_ahoy_server();
+    case "serverLost":
+      return m.end_server_lost();
+    case "serverRefused":
+      return m.end_server_refused();
+    case "connectionFailed":
+      return m.end_connection_failed();
+  }
+}
+
+/** What to do after such an end; empty where nothing is to be done. */
+export function endAdvice(reason: EndReason): string {
+  switch (reason) {
+    case "hungUp":
+    case "everyoneLeft":
+      return "";
+    case "unknownRoom":
+      return m.end_unknown_room_advice();
+    case "roomFull":
+      return m.end_room_full_advice();
+    case "serverUnreachable":
+      return m.end_server_unreachable_advice();
+    case "notAnAhoyServer":
+      return m.end_not_an_ahoy_server_advice();
+    case "serverLost":
+      return m.end_server_lost_advice();
+    case "serverRefused":
+      return m.end_server_refused_advice();
+    case "connectionFailed":
+      return m.end_connection_failed_advice();
+  }
+}
+
+/** A request for a call that came to nothing. */
+export function callProblem(problem: CallProblem): Sentence {
+  return problem.kind === "ended"
+    ? { title: endReason(problem.reason), detail: endAdvice(problem.reason) }
+    : { title: refused(problem.code), detail: problem.message };
+}
+
+export function codeProblem(problem: CodeProblem): string {
+  const kind: string = problem.kind;
+  switch (kind) {
+    case "empty":
+      return m.code_empty();
+    case "numberMissing":
+      return m.code_number_missing();
+    case "wordsMissing":
+      return m.code_words_missing();
+    case "tooManyWords":
+      return m.code_too_many_words();
+    case "tooLong":
+      return m.code_too_long();
+    case "numberOutOfRange":
+      return m.code_number_out_of_range();
+    case "numberTwice":
+      return m.code_number_twice();
+    case "unexpectedCharacter":
+      return m.code_unexpected_character({ character: problem.word ?? "" });
+    case "badServer":
+      return m.code_bad_server();
+    case "foreignLink":
+      return m.code_foreign_link();
+    case "unknownWord":
+      return m.code_unknown_word({ word: problem.word ?? "" });
+    default:
+      return m.code_other();
+  }
+}
+
+/** Title for a command that was refused, by its code. */
+export function refused(code: string): string {
+  switch (code) {
+    case "engineStopped":
+      return m.refused_engine();
+    case "badCode":
+      return m.code_other();
+    case "badSelection":
+      return m.refused_selection();
+    case "badConstraints":
+      return m.refused_constraints();
+    case "badServer":
+      return m.refused_server();
+    case "badSettings":
+      return m.refused_save();
+    case "clipboardFailed":
+      return m.refused_clipboard();
+    default:
+      return m.refused_other();
+  }
+}
+
+export function notice(notice: Notice): Sentence {
+  const code: string = notice.code;
+  switch (code) {
+    case "settingsSetAside":
+      return { title: m.notice_settings_set_aside(), detail: notice.message };
+    case "settingsUnreadable":
+      return { title: m.notice_settings_unreadable(), detail: notice.message };
+    case "settingsNotSaved":
+      return { title: m.notice_settings_not_saved(), detail: notice.message };
+    case "recentCallsSetAside":
+      return { title: m.notice_recents_set_aside(), detail: notice.message };
+    case "recentCallsUnreadable":
+      return { title: m.notice_recents_unreadable(), detail: notice.message };
+    case "recentCallsNotSaved":
+      return { title: m.notice_recents_not_saved(), detail: notice.message };
+    default:
+      return { title: m.notice_other(), detail: notice.message };
+  }
+}
+
+/** How far an invite reaches. `server` is the configured server's name. */
+export function reach(reach: Reach, server: string): string {
+  switch (reach) {
+    case "thisComputer":
+      return m.reach_this_computer();
+    case "localNetwork":
+      return m.reach_local_network();
+    case "server":
+      return m.reach_server({ server });
+  }
+}
+
+/** `24 min`, `1 h 02 min`, `40 s`. */
+export function duration(ms: number): string {
+  const { hours, minutes, seconds } = durationParts(ms);
+  if (hours > 0) return m.duration_hours({ hours, minutes: String(minutes).padStart(2, "0") });
+  return minutes > 0 ? m.duration_minutes({ minutes }) : m.duration_seconds({ seconds });
+}
+
+/** `Yesterday`, `Tuesday`, `12 November`; for today the time of day. */
+export function day(then: Date, now: Date, locale = "en-GB"): string {
+  switch (dayKind(then, now)) {
+    case "today":
+      return new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }).format(then);
+    case "yesterday":
+      return m.yesterday();
+    case "weekday":
+      return new Intl.DateTimeFormat(locale, { weekday: "long" }).format(then);
+    case "date":
+      return new Intl.DateTimeFormat(locale, { day: "numeric", month: "long" }).format(then);
+  }
+}
+
+/** `Jon`, `Adaeze and Jon`, `Adaeze, Ines and Kenji`; the code when nobody gave a name. */
+export function people(call: Pick<RecentCall, "names" | "code">): string {
+  const names = call.names.filter((name) => name !== "");
+  return names.length === 0 ? m.recent_nameless() : new Intl.ListFormat("en-GB", { type: "conjunction" }).format(names);
+}
