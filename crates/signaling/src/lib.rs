@@ -9,14 +9,22 @@
 
 pub mod address;
 pub mod client;
+pub mod embedded;
 pub mod invite;
 pub mod message;
+pub mod room;
 pub mod room_code;
+pub mod server;
 
 mod tls;
 
 pub use address::ServerAddress;
-pub use client::{ConnectOptions, Entry, Seat, SignalingClient, SignalingError};
+pub use client::{
+    ConnectOptions, Entry, Seat, SignalingClient, SignalingError, SignalingLink, SignalingReceiver,
+    SignalingSender,
+};
+pub use embedded::{EmbeddedConfig, EmbeddedServer};
 pub use invite::Invite;
 pub use message::{ClientMessage, ServerMessage};
 pub use room_code::{CodeWords, RoomCode, RoomNumber};
+pub use server::{Server, ServerConfig};

@@ -8,7 +8,7 @@
 
 /// All words, sorted.
 #[rustfmt::skip]
-pub(super) const WORDS: [&str; 1161] = [
+pub(super) static WORDS: [&str; 1161] = [
     "abacus", "absorb", "academy", "accent", "acorn", "acrobat", "action", "actor", "adapt",
     "address", "admiral", "advice", "aerial", "affirm", "agenda", "agree", "airport", "album",
     "alcove", "alert", "algebra", "alibi", "almond", "alpaca", "alpine", "amazing", "amber",

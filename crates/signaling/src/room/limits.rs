@@ -1,0 +1,177 @@
+//! How much one client may ask of a server.
+
+use std::time::{Duration, Instant};
+
+use crate::message::ClientMessage;
+
+/// Unreadable messages after which a connection is closed: a client of a newer version sends one
+/// or two that this server does not know, no honest client sends this many.
+pub(super) const MAX_STRIKES: u8 = 20;
+
+/// Who may open rooms, and who sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Whoever reaches the server; every room can be entered by everybody.
+    Anyone,
+    /// Only clients on the server's own computer (loopback), who choose for each room whether
+    /// others may enter it: the server inside a window.
+    ThisComputer,
+}
+
+/// So much at once, and so much again per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At once after a pause.
+    pub burst: u32,
+    /// Refill per second.
+    pub per_second: u32,
+}
+
+/// Limits of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rooms in all. At most a tenth of all numbers are ever in use, so that guessing one stays
+    /// unlikely.
+    pub rooms: usize,
+    /// Open rooms that were opened from one address (IPv6: one /64 network).
+    pub rooms_per_address: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address (IPv6: one /64 network): an office behind one address fits.
+    pub connections_per_address: usize,
+    /// Messages of one connection. A tenth participant sends nine descriptions and up to twenty
+    /// candidates for each of nine others at once, about 200 messages.
+    pub messages: Rate,
+    /// Bytes of one connection: nine descriptions of the greatest length fit into the burst.
+    pub bytes: Rate,
+    /// Wrong room numbers from one address.
+    pub wrong_numbers: Rate,
+    /// Who may open rooms.
+    pub opening: Opening,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rooms: 20_000,
+            rooms_per_address: 100,
+            connections: 20_000,
+            connections_per_address: 200,
+            messages: Rate {
+                burst: 400,
+                per_second: 40,
+            },
+            bytes: Rate {
+                burst: 1024 * 1024,
+                per_second: 64 * 1024,
+            },
+            wrong_numbers: Rate {
+                burst: 20,
+                per_second: 1,
+            },
+            opening: Opening::Anyone,
+        }
+    }
+}
+
+/// When a connection counts as dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Time between two pings.
+    pub ping_interval: Duration,
+    /// A client silent for this long is removed: three pings unanswered, so that one lost packet
+    /// does not end a call, and early enough that the others know within five seconds.
+    pub silence_limit: Duration,
+    /// A client that is in no room for this long is removed.
+    pub idle_limit: Duration,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_millis(1_500),
+            silence_limit: Duration::from_millis(4_500),
+            idle_limit: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What a message costs of [`Limits::messages`]: entering a room makes the server speak to nine
+/// others.
+pub(super) fn cost(message: &ClientMessage) -> usize {
+    match message {
+        ClientMessage::Create { .. } | ClientMessage::Join { .. } => 10,
+        ClientMessage::Leave
+        | ClientMessage::Description { .. }
+        | ClientMessage::Candidate { .. }
+        | ClientMessage::Ping
+        | ClientMessage::Pong => 1,
+    }
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket {
+    tokens: f64,
+    filled_at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn full(rate: Rate, now: Instant) -> Self {
+        Self {
+            tokens: f64::from(rate.burst),
+            filled_at: now,
+        }
+    }
+
+    /// Takes `amount`, or nothing and `false` when there is not enough.
+    pub(super) fn take(&mut self, amount: usize, rate: Rate, now: Instant) -> bool {
+        self.fill(rate, now);
+        // Amounts are lengths of messages and small counts: exact in f64.
+        let amount = amount as f64;
+        let enough = self.tokens >= amount;
+        if enough {
+            self.tokens -= amount;
+        }
+        enough
+    }
+
+    pub(super) fn has(&mut self, amount: usize, rate: Rate, now: Instant) -> bool {
+        self.fill(rate, now);
+        self.tokens >= amount as f64
+    }
+
+    pub(super) fn is_full(&mut self, rate: Rate, now: Instant) -> bool {
+        self.has(usize::try_from(rate.burst).unwrap_or(usize::MAX), rate, now)
+    }
+
+    fn fill(&mut self, rate: Rate, now: Instant) {
+        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
+        let refill = passed * f64::from(rate.per_second);
+        self.tokens = (self.tokens + refill).min(f64::from(rate.burst));
+        self.filled_at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_the_burst_and_then_the_rate() {
+        let rate = Rate {
+            burst: 10,
+            per_second: 2,
+        };
+        let start = Instant::now();
+        let mut bucket = Bucket::full(rate, start);
+        assert!(bucket.take(10, rate, start));
+        assert!(!bucket.take(1, rate, start));
+        let later = start + Duration::from_secs(2);
+        assert!(bucket.take(4, rate, later));
+        assert!(!bucket.take(1, rate, later));
+        assert!(!bucket.is_full(rate, later + Duration::from_secs(4)));
+        assert!(bucket.is_full(rate, later + Duration::from_secs(5)));
+        assert!(!bucket.take(11, rate, later + Duration::from_secs(100)));
+    }
+}

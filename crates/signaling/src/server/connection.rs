@@ -1,0 +1,185 @@
+//! One connection from its first byte to its last.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+use super::handshake::{Admission, Socket, accept};
+use super::state::{Outbox, State};
+use crate::message::{ClientMessage, ErrorCode, LeaveReason, MessageError, ServerMessage};
+use crate::room::ConnectionId;
+
+/// How long a client may take for its handshake: shorter than the silence that ends a connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long the handshake of somebody who is refused anyway may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client may take to accept one message before its connection is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a client may take to answer our goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(state: Arc<State>, stream: TcpStream, closing: watch::Receiver<bool>) {
+    // A connection that is gone already has no address.
+    let Ok(peer) = stream.peer_addr() else { return };
+    // Candidates are small and each one counts: no waiting for more to send (RFC 9293 3.7.4).
+    let _ = stream.set_nodelay(true);
+    match state.connect(peer.ip().to_canonical()) {
+        Ok((id, outbox)) => {
+            Connection {
+                state,
+                id,
+                outbox,
+                closing,
+            }
+            .run(stream)
+            .await
+        }
+        Err(_) => {
+            let _ = timeout(REFUSAL_TIMEOUT, accept(stream, Admission::Full)).await;
+        }
+    }
+}
+
+struct Connection {
+    state: Arc<State>,
+    id: ConnectionId,
+    outbox: Outbox,
+    closing: watch::Receiver<bool>,
+}
+
+/// How a conversation ends.
+enum End {
+    /// The server wants it, and has said why.
+    Dismissed,
+    /// The client wants it.
+    Closed,
+    /// It broke.
+    Broken,
+}
+
+/// Puts the connection out of its room even if the task is cut off.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.state.disconnect(self.id, LeaveReason::Disconnected);
+    }
+}
+
+impl Connection {
+    async fn run(mut self, stream: TcpStream) {
+        let admission = Admission::Open {
+            web_pages: self.state.config().web_pages,
+        };
+        let Ok(Ok(mut socket)) = timeout(HANDSHAKE_TIMEOUT, accept(stream, admission)).await else {
+            return;
+        };
+        match self.converse(&mut socket).await {
+            End::Dismissed => {
+                self.say_last_words(&mut socket).await;
+                say_goodbye(socket).await;
+            }
+            End::Closed => {
+                self.state.disconnect(self.id, LeaveReason::Left);
+                say_goodbye(socket).await;
+            }
+            // The others are told before the socket is tidied up.
+            End::Broken => self.state.disconnect(self.id, LeaveReason::Disconnected),
+        }
+    }
+
+    async fn converse(&mut self, socket: &mut Socket) -> End {
+        loop {
+            let step = tokio::select! {
+                message = self.outbox.next() => match message {
+                    Some(message) => write(socket, message).await,
+                    None => Err(End::Dismissed),
+                },
+                frame = socket.next() => self.read(frame),
+                _ = self.closing.changed() => {
+                    let farewell = ServerMessage::error(ErrorCode::ShuttingDown).to_json();
+                    write(socket, farewell.into()).await.and(Err(End::Dismissed))
+                }
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Hands on what was heard. Whatever the rooms decide about it comes out of the outbox.
+    fn read(&self, frame: Option<Result<Message, WsError>>) -> Result<(), End> {
+        match frame {
+            Some(Ok(Message::Text(text))) => {
+                self.state
+                    .handle(self.id, ClientMessage::parse(&text), text.len());
+                Ok(())
+            }
+            Some(Ok(Message::Binary(bytes))) => {
+                self.state
+                    .handle(self.id, Err(MessageError::NotAMessage), bytes.len());
+                Ok(())
+            }
+            // The library answers pings; here they are signs of life that cost as much as ours.
+            Some(Ok(Message::Ping(bytes) | Message::Pong(bytes))) => {
+                self.state
+                    .handle(self.id, Ok(ClientMessage::Pong), bytes.len());
+                Ok(())
+            }
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
+            Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                Err(End::Broken)
+            }
+            Some(Err(WsError::Capacity(_))) => self.put_out(ErrorCode::TooLarge),
+            Some(Err(WsError::Utf8(_) | WsError::Protocol(_))) => {
+                self.put_out(ErrorCode::Malformed)
+            }
+            Some(Ok(Message::Frame(_)) | Err(_)) | None => Err(End::Broken),
+        }
+    }
+
+    /// For what makes the rest of the stream unreadable.
+    fn put_out(&self, code: ErrorCode) -> Result<(), End> {
+        self.state.put_out(self.id, code);
+        Err(End::Dismissed)
+    }
+
+    /// Sends what is left in the outbox, which has ended when the rooms closed the connection.
+    async fn say_last_words(&mut self, socket: &mut Socket) {
+        self.state.disconnect(self.id, LeaveReason::Disconnected);
+        while let Some(message) = self.outbox.next().await {
+            if write(socket, message).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn write(socket: &mut Socket, message: Utf8Bytes) -> Result<(), End> {
+    match timeout(WRITE_TIMEOUT, socket.send(Message::Text(message))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(End::Broken),
+    }
+}
+
+/// Closes, and waits for the other side to close as well: closing a socket with unread bytes in it
+/// would reset the connection and take our last words along (RFC 1122 section 4.2.2.13). The bytes
+/// are thrown away unread, since the stream may be broken.
+async fn say_goodbye(mut socket: Socket) {
+    let goodbye = async {
+        socket.close(None).await.map_err(io::Error::other)?;
+        let tcp = socket.get_mut();
+        tcp.shutdown().await?;
+        let mut rest = [0; 1024];
+        while tcp.read(&mut rest).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    // Whatever goes wrong, the connection ends here.
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
