@@ -1,0 +1,289 @@
+//! The way to the server: finds it, enters the room, and turns its messages into what the engine
+//! understands.
+
+use std::sync::Arc;
+
+use ahoy_signaling::address::ServerAddress;
+use ahoy_signaling::client::{
+    ConnectOptions, Entry, Seat, SignalingClient, SignalingError, SignalingReceiver, SignalingSender,
+};
+use ahoy_signaling::embedded::{EmbeddedError, EmbeddedServer};
+use ahoy_signaling::message::{self, IceCandidate, LeaveReason, SdpType, ServerMessage, SessionDescription};
+use ahoy_signaling::room_code::RoomNumber;
+use tokio::task::AbortHandle;
+
+use crate::negotiation::{Candidate, Description, DescriptionKind};
+use crate::session::Departure;
+use crate::view::{EndReason, ParticipantId, Reach};
+
+/// Which room is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LinkRequest {
+    Create { share_on_network: bool },
+    Join { number: RoomNumber },
+}
+
+/// What the link reports.
+#[derive(Debug)]
+pub(super) enum LinkOutput {
+    Joined(Joined),
+    ParticipantJoined(ParticipantId),
+    ParticipantLeft(ParticipantId, Departure),
+    Description(ParticipantId, Description),
+    Candidate(ParticipantId, Candidate),
+    /// There will be no seat.
+    Failed(EndReason),
+    /// The seat is lost.
+    Lost,
+}
+
+/// The seat, and how others can be invited to the same room.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) seat: Seat,
+    pub(super) sender: SignalingSender,
+    pub(super) reach: Reach,
+    pub(super) invite_server: ServerAddress,
+    /// The server is on this computer, so that participants may be as well.
+    pub(super) on_this_computer: bool,
+}
+
+/// A connection to the server, being made or standing. Dropping it leaves the room at once.
+pub(super) struct Link {
+    task: AbortHandle,
+    sender: Option<SignalingSender>,
+}
+
+impl Link {
+    /// Starts connecting; `report` is awaited with everything that happens.
+    pub(super) fn open<F, Fut>(
+        request: LinkRequest,
+        server: Option<ServerAddress>,
+        embedded: &Arc<EmbeddedServer>,
+        report: F,
+    ) -> Self
+    where
+        F: Fn(LinkOutput) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let embedded = Arc::clone(embedded);
+        let task = tokio::spawn(async move {
+            match enter(request, server, &embedded).await {
+                Ok((joined, receiver)) => {
+                    report(LinkOutput::Joined(joined)).await;
+                    listen(receiver, report).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no seat in a room");
+                    report(LinkOutput::Failed(end_reason(&error))).await;
+                }
+            }
+        });
+        Self {
+            task: task.abort_handle(),
+            sender: None,
+        }
+    }
+
+    /// The seat is taken.
+    pub(super) fn joined(&mut self, sender: SignalingSender) {
+        self.sender = Some(sender);
+    }
+
+    /// Sends our description to a participant. A lost link reports itself.
+    pub(super) async fn send_description(&self, to: ParticipantId, description: Description) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.description(to, onto_wire(description)).await;
+        }
+    }
+
+    /// Sends one of our candidates to a participant. A lost link reports itself.
+    pub(super) async fn send_candidate(&self, to: ParticipantId, candidate: Candidate) {
+        let candidate = IceCandidate {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_m_line_index: candidate.sdp_m_line_index,
+            username_fragment: candidate.username_fragment,
+        };
+        if let Some(sender) = &self.sender {
+            let _ = sender.candidate(to, Some(candidate)).await;
+        }
+    }
+
+    /// Leaves the room and waits, briefly, until the server knows.
+    pub(super) async fn leave(mut self) {
+        if let Some(sender) = self.sender.take() {
+            sender.leave().await;
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn enter(
+    request: LinkRequest,
+    server: Option<ServerAddress>,
+    embedded: &EmbeddedServer,
+) -> Result<(Joined, SignalingReceiver), LinkError> {
+    let own_server = server.is_none();
+    let address = match server {
+        Some(address) => address,
+        None => embedded.address().await?,
+    };
+    let entry = match request {
+        LinkRequest::Create { share_on_network } => Entry::Create {
+            reach: own_server.then_some(if share_on_network {
+                message::Reach::Network
+            } else {
+                message::Reach::Computer
+            }),
+        },
+        LinkRequest::Join { number } => Entry::Join { room: number },
+    };
+    let link = SignalingClient::connect(&address, entry, &ConnectOptions::default()).await?;
+    let on_this_computer = address.is_this_computer();
+    let (reach, invite_server) = reach(&link.seat, address, embedded).await;
+    let joined = Joined {
+        seat: link.seat,
+        sender: link.sender,
+        reach,
+        invite_server,
+        on_this_computer,
+    };
+    Ok((joined, link.receiver))
+}
+
+/// How far an invite to this room reaches, and the address that it has to name.
+async fn reach(
+    seat: &Seat,
+    server: ServerAddress,
+    embedded: &EmbeddedServer,
+) -> (Reach, ServerAddress) {
+    match seat.reach {
+        Some(message::Reach::Network) => match embedded.network_addresses().await.into_iter().next() {
+            Some(address) => (Reach::LocalNetwork, address),
+            None => (Reach::ThisComputer, server),
+        },
+        Some(message::Reach::Computer) => (Reach::ThisComputer, server),
+        Some(message::Reach::Server) => (Reach::Server, server),
+        None if server.is_this_computer() => (Reach::ThisComputer, server),
+        None => (Reach::Server, server),
+    }
+}
+
+async fn listen<F, Fut>(mut receiver: SignalingReceiver, report: F)
+where
+    F: Fn(LinkOutput) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    loop {
+        match receiver.recv().await {
+            Some(Ok(message)) => {
+                if let Some(output) = understood(message) {
+                    report(output).await;
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "signaling");
+                return report(LinkOutput::Lost).await;
+            }
+            None => return,
+        }
+    }
+}
+
+fn understood(message: ServerMessage) -> Option<LinkOutput> {
+    match message {
+        ServerMessage::ParticipantJoined { participant } => {
+            Some(LinkOutput::ParticipantJoined(participant))
+        }
+        ServerMessage::ParticipantLeft {
+            participant,
+            reason,
+        } => {
+            let departure = match reason {
+                LeaveReason::Left => Departure::Left,
+                LeaveReason::Disconnected
+                | LeaveReason::Timeout
+                | LeaveReason::Removed
+                | LeaveReason::Unknown => Departure::Lost,
+            };
+            Some(LinkOutput::ParticipantLeft(participant, departure))
+        }
+        ServerMessage::Description { from, description } => {
+            Some(LinkOutput::Description(from, off_wire(description)?))
+        }
+        ServerMessage::Candidate { from, candidate } => {
+            let candidate = candidate?;
+            Some(LinkOutput::Candidate(
+                from,
+                Candidate {
+                    candidate: candidate.candidate,
+                    sdp_mid: candidate.sdp_mid,
+                    sdp_m_line_index: candidate.sdp_m_line_index,
+                    username_fragment: candidate.username_fragment,
+                },
+            ))
+        }
+        ServerMessage::Error { code, .. } => {
+            tracing::warn!(?code, "the server did not do something");
+            None
+        }
+        ServerMessage::Created { .. }
+        | ServerMessage::Joined { .. }
+        | ServerMessage::Ping
+        | ServerMessage::Pong => None,
+    }
+}
+
+fn onto_wire(description: Description) -> SessionDescription {
+    SessionDescription {
+        kind: match description.kind {
+            DescriptionKind::Offer => SdpType::Offer,
+            DescriptionKind::Answer => SdpType::Answer,
+        },
+        sdp: description.sdp,
+    }
+}
+
+/// Ahoy sends neither provisional answers nor rollbacks to the other side.
+fn off_wire(description: SessionDescription) -> Option<Description> {
+    let kind = match description.kind {
+        SdpType::Offer => DescriptionKind::Offer,
+        SdpType::Answer => DescriptionKind::Answer,
+        SdpType::Pranswer | SdpType::Rollback => return None,
+    };
+    Some(Description {
+        kind,
+        sdp: description.sdp,
+    })
+}
+
+/// Why there is no seat.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    #[error(transparent)]
+    Signaling(#[from] SignalingError),
+}
+
+const fn end_reason(error: &LinkError) -> EndReason {
+    let LinkError::Signaling(error) = error else {
+        return EndReason::ServerUnreachable;
+    };
+    match error {
+        SignalingError::Unreachable { .. }
+        | SignalingError::Timeout
+        | SignalingError::Untrusted { .. } => EndReason::ServerUnreachable,
+        SignalingError::NotAhoy | SignalingError::WrongVersion => EndReason::NotAnAhoyServer,
+        SignalingError::UnknownRoom => EndReason::UnknownRoom,
+        SignalingError::RoomFull => EndReason::RoomFull,
+        SignalingError::Refused { .. } => EndReason::ServerRefused,
+        SignalingError::Lost => EndReason::ServerLost,
+    }
+}

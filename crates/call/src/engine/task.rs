@@ -1,0 +1,507 @@
+//! The one task that owns the call: it takes commands, and what the signaling link, the
+//! participants and the media threads report, one at a time, and publishes a snapshot after each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ahoy_media::device::MediaEvent;
+use ahoy_media::frame::EncodedVideoSink;
+use ahoy_signaling::address::ServerAddress;
+use ahoy_signaling::embedded::EmbeddedServer;
+use ahoy_signaling::invite::Invite;
+use ahoy_signaling::room_code::{CodeWords, RoomCode};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::link::{Joined, Link, LinkOutput, LinkRequest};
+use super::{Command, EngineConfig, Levels, VideoTile};
+use crate::adaptation;
+use crate::fan_out::Subscription;
+use crate::local::LocalMedia;
+use crate::negotiation::Role;
+use crate::participant::{Participant, ParticipantOutput};
+use crate::session::{Departure, Session};
+use crate::stats::StatsReport;
+use crate::status::PeerMessage;
+use crate::transport::{LocalAddresses, TransportConfig};
+use crate::view::{
+    CallEvent, CallState, CallView, EndReason, InviteView, ParticipantId, ParticipantView,
+    SignalingLinkState,
+};
+
+/// What waits for the task from below. Candidates are the most numerous: some tens for each of
+/// nine participants. Whoever finds it full waits; media threads instead drop the report.
+const INPUT_CAPACITY: usize = 1024;
+
+/// How often timeouts and the encoder's rate are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Whoever joined later yields when offers collide, and makes the first one.
+const OFFERS: Role = Role {
+    polite: true,
+    offers_first: true,
+};
+const ANSWERS: Role = Role {
+    polite: false,
+    offers_first: false,
+};
+
+/// What comes from below. The number is that of the call it belongs to: reports of a call that is
+/// over are ignored.
+pub(super) enum Input {
+    Link(u64, LinkOutput),
+    Participant(u64, ParticipantId, ParticipantOutput),
+    Media(MediaEvent),
+}
+
+/// Starts the task and the local media.
+pub(super) fn spawn(
+    config: EngineConfig,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<CallEvent>,
+) -> watch::Receiver<CallView> {
+    let (inputs, from_below) = mpsc::channel(INPUT_CAPACITY);
+    let task = EngineTask::new(config, inputs, events);
+    let (view, watched) = watch::channel(task.snapshot(Instant::now()));
+    tokio::spawn(task.run(commands, from_below, view));
+    watched
+}
+
+struct EngineTask {
+    local: LocalMedia,
+    session: Session,
+    participants: BTreeMap<ParticipantId, Participant>,
+    link: Option<Link>,
+    signaling: SignalingLinkState,
+    own_id: Option<ParticipantId>,
+    invite: Option<InviteView>,
+    /// Words of the call being set up; the server hands out the number.
+    words: Option<CodeWords>,
+    call: u64,
+    transport: TransportConfig,
+    server: Option<ServerAddress>,
+    embedded: Arc<EmbeddedServer>,
+    inputs: mpsc::Sender<Input>,
+    events: broadcast::Sender<CallEvent>,
+}
+
+impl EngineTask {
+    fn new(
+        config: EngineConfig,
+        inputs: mpsc::Sender<Input>,
+        events: broadcast::Sender<CallEvent>,
+    ) -> Self {
+        let to_task = inputs.clone();
+        let mut local = LocalMedia::start(&(Arc::new(move |event| {
+            if to_task.try_send(Input::Media(event)).is_err() {
+                tracing::warn!("the engine is too busy to hear of a device");
+            }
+        }) as _));
+        local.set_name(&config.name);
+        local.set_muted(config.microphone_muted);
+        local.set_camera_on(!config.camera_off);
+        local.set_constraints(config.constraints);
+        local.select_microphone(config.microphone);
+        local.select_speaker(config.speaker);
+        local.select_camera(config.camera);
+        Self {
+            local,
+            session: Session::new(),
+            participants: BTreeMap::new(),
+            link: None,
+            signaling: SignalingLinkState::Disconnected,
+            own_id: None,
+            invite: None,
+            words: None,
+            call: 0,
+            transport: TransportConfig::default(),
+            server: config.server,
+            embedded: Arc::new(EmbeddedServer::new(config.embedded)),
+            inputs,
+            events,
+        }
+    }
+
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut from_below: mpsc::Receiver<Input>,
+        view: watch::Sender<CallView>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let closed = loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None => break None,
+                    Some(Command::Close(done)) => break Some(done),
+                    Some(command) => self.command(command).await,
+                },
+                Some(input) = from_below.recv() => self.input(input).await,
+                _ = tick.tick() => self.tick().await,
+            }
+            self.publish(&view);
+        };
+        self.end_call(EndReason::HungUp).await;
+        self.publish(&view);
+        if let Some(done) = closed {
+            // Joining media threads blocks; whoever waits for it sits on another task.
+            let local = self.local;
+            let _ = tokio::task::spawn_blocking(move || drop(local)).await;
+            let _ = done.send(());
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::NewCall { share_on_network } => self.new_call(share_on_network).await,
+            Command::Join(invite) => self.join(invite).await,
+            Command::HangUp => self.end_call(EndReason::HungUp).await,
+            Command::SetName(name) => self.change_status(|local| local.set_name(&name)),
+            Command::SetServer(server) => self.server = server,
+            Command::SetMicrophoneMuted(muted) => {
+                self.change_status(|local| local.set_muted(muted));
+            }
+            Command::SetCameraOn(on) => self.change_status(|local| local.set_camera_on(on)),
+            Command::SelectCamera(camera) => self.local.select_camera(camera),
+            Command::SelectMicrophone(microphone) => self.local.select_microphone(microphone),
+            Command::SelectSpeaker(speaker) => self.local.select_speaker(speaker),
+            Command::SetVideoConstraints(wanted) => self.local.set_constraints(wanted),
+            Command::SubscribeVideo(tile, sink, answer) => {
+                let _ = answer.send(self.subscribe(tile, sink));
+            }
+            Command::RequestKeyFrame(tile) => self.request_key_frame(tile),
+            Command::Levels(answer) => {
+                let _ = answer.send(self.levels());
+            }
+            Command::Stats(answer) => {
+                let _ = answer.send(self.stats().await);
+            }
+            Command::PlayTestSound => self.local.playout.play_test_sound(),
+            Command::Close(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn new_call(&mut self, share_on_network: bool) {
+        self.begin_call().await;
+        self.words = Some(CodeWords::random());
+        self.open_link(LinkRequest::Create { share_on_network }, None);
+    }
+
+    async fn join(&mut self, invite: Invite) {
+        self.begin_call().await;
+        self.words = Some(invite.code.words);
+        let number = invite.code.number;
+        self.open_link(LinkRequest::Join { number }, invite.server);
+    }
+
+    async fn begin_call(&mut self) {
+        self.end_call(EndReason::HungUp).await;
+        self.call += 1;
+        self.session.begin();
+    }
+
+    fn open_link(&mut self, request: LinkRequest, invited_to: Option<ServerAddress>) {
+        self.signaling = SignalingLinkState::Connecting;
+        let server = invited_to.or_else(|| self.server.clone());
+        let (inputs, call) = (self.inputs.clone(), self.call);
+        self.link = Some(Link::open(request, server, &self.embedded, move |output| {
+            let inputs = inputs.clone();
+            async move {
+                // The task outlives its links; without it nobody needs to know.
+                let _ = inputs.send(Input::Link(call, output)).await;
+            }
+        }));
+    }
+
+    /// Leaves the room and drops every connection. What was known stays visible until the next
+    /// call begins.
+    async fn end_call(&mut self, reason: EndReason) {
+        self.session.end(reason);
+        self.release_call().await;
+    }
+
+    /// Drops what an ended call still holds.
+    async fn release_call(&mut self) {
+        for (_, participant) in std::mem::take(&mut self.participants) {
+            participant.hang_up();
+        }
+        if let Some(link) = self.link.take() {
+            link.leave().await;
+        }
+        self.signaling = SignalingLinkState::Disconnected;
+        self.own_id = None;
+        self.invite = None;
+        self.words = None;
+    }
+
+    async fn input(&mut self, input: Input) {
+        match input {
+            Input::Link(call, output) if call == self.call => self.link_output(output).await,
+            Input::Participant(call, id, output) if call == self.call => {
+                self.participant_output(id, output).await;
+            }
+            Input::Link(..) | Input::Participant(..) => {}
+            Input::Media(event) => self.media_event(event),
+        }
+        if !self.session.in_call() && self.link.is_some() {
+            self.release_call().await;
+        }
+    }
+
+    async fn link_output(&mut self, output: LinkOutput) {
+        match output {
+            LinkOutput::Joined(joined) => self.joined(joined),
+            LinkOutput::ParticipantJoined(id) => self.participant_joined(id, ANSWERS),
+            LinkOutput::ParticipantLeft(id, departure) => self.participant_left(id, departure),
+            LinkOutput::Description(from, description) => {
+                if let Some(participant) = self.participants.get(&from) {
+                    participant.remote_description(description);
+                }
+            }
+            LinkOutput::Candidate(from, candidate) => {
+                if let Some(participant) = self.participants.get(&from) {
+                    participant.remote_candidate(candidate);
+                }
+            }
+            LinkOutput::Failed(reason) => self.end_call(reason).await,
+            LinkOutput::Lost => {
+                self.signaling = SignalingLinkState::Lost;
+                self.session.server_lost();
+            }
+        }
+    }
+
+    fn joined(&mut self, joined: Joined) {
+        let Some(link) = &mut self.link else {
+            return;
+        };
+        link.joined(joined.sender);
+        self.signaling = SignalingLinkState::Joined;
+        self.own_id = Some(joined.seat.participant);
+        if joined.on_this_computer {
+            self.transport.local_addresses = LocalAddresses::NetworkAndLoopback;
+        } else {
+            self.transport.local_addresses = LocalAddresses::Network;
+        }
+        if let Some(words) = self.words.take() {
+            let code = RoomCode {
+                number: joined.seat.room,
+                words,
+            };
+            let invite = Invite {
+                server: Some(joined.invite_server),
+                code,
+            };
+            self.invite = Some(InviteView {
+                link: invite.link().unwrap_or_default(),
+                code: invite.code.to_string(),
+                reach: joined.reach,
+            });
+        }
+        self.session.joined(&[], Instant::now());
+        for id in joined.seat.others() {
+            self.participant_joined(id, OFFERS);
+        }
+    }
+
+    fn participant_joined(&mut self, id: ParticipantId, role: Role) {
+        if !self.session.participant_joined(id, Instant::now()) {
+            return;
+        }
+        let (inputs, call) = (self.inputs.clone(), self.call);
+        let participant = Participant::start(role, self.transport.clone(), &self.local, move |output| {
+            let inputs = inputs.clone();
+            async move {
+                let _ = inputs.send(Input::Participant(call, id, output)).await;
+            }
+        });
+        self.participants.insert(id, participant);
+        self.emit(CallEvent::ParticipantJoined { id });
+    }
+
+    fn participant_left(&mut self, id: ParticipantId, departure: Departure) {
+        if let Some(participant) = self.participants.remove(&id) {
+            let name = participant.name().to_owned();
+            self.session.participant_left(id, departure);
+            self.emit(CallEvent::ParticipantLeft { id, name });
+        }
+    }
+
+    async fn participant_output(&mut self, id: ParticipantId, output: ParticipantOutput) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        match output {
+            ParticipantOutput::Description(description) => {
+                if let Some(link) = &self.link {
+                    link.send_description(id, description).await;
+                }
+            }
+            ParticipantOutput::Candidate(candidate) => {
+                if let Some(link) = &self.link {
+                    link.send_candidate(id, candidate).await;
+                }
+            }
+            ParticipantOutput::States(states) => {
+                self.session
+                    .connection_changed(id, &states, Instant::now());
+                participant.set_states(states);
+            }
+            ParticipantOutput::DataOpen => participant.send_message(&self.local.status()),
+            ParticipantOutput::Message(PeerMessage::Bye) => {
+                self.participant_left(id, Departure::Left);
+            }
+            ParticipantOutput::Message(message) => participant.note(message),
+            ParticipantOutput::Failed => {
+                self.participant_left(id, Departure::Lost);
+                if self.participants.is_empty() && self.session.connected_since().is_none() {
+                    self.session.end(EndReason::ConnectionFailed);
+                }
+            }
+        }
+    }
+
+    fn media_event(&mut self, event: MediaEvent) {
+        if let MediaEvent::Failed { kind, error } = &event {
+            self.emit(CallEvent::DeviceProblem {
+                kind: *kind,
+                problem: error.problem,
+                detail: error.detail.clone(),
+            });
+        }
+        self.change_status(|local| local.media_event(&event));
+    }
+
+    /// Changes something about us and tells the others if it concerns them.
+    fn change_status(&mut self, change: impl FnOnce(&mut LocalMedia)) {
+        let before = self.local.status();
+        change(&mut self.local);
+        let status = self.local.status();
+        if status != before {
+            for participant in self.participants.values() {
+                participant.send_message(&status);
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        for id in self.session.overdue(Instant::now()) {
+            self.participant_left(id, Departure::Lost);
+            if self.participants.is_empty() && self.session.connected_since().is_none() {
+                self.session.end(EndReason::ConnectionFailed);
+            }
+        }
+        if !self.session.in_call() && self.link.is_some() {
+            self.release_call().await;
+        }
+        let estimates = self.participants.values().filter_map(Participant::estimate);
+        let target = adaptation::encoder_target(self.local.view().constraints, estimates);
+        self.local.video.set_bitrate(target);
+    }
+
+    fn subscribe(
+        &self,
+        tile: VideoTile,
+        sink: Arc<dyn EncodedVideoSink>,
+    ) -> Option<Subscription> {
+        let subscription = match tile {
+            VideoTile::Local => self.local.video_out.subscribe(sink),
+            VideoTile::Participant(id) => {
+                let participant = self.participants.get(&id)?;
+                participant.video_out().subscribe(sink)
+            }
+        };
+        self.request_key_frame(tile);
+        Some(subscription)
+    }
+
+    fn request_key_frame(&self, tile: VideoTile) {
+        match tile {
+            VideoTile::Local => self.local.video.request_key_frame(),
+            VideoTile::Participant(id) => {
+                if let Some(participant) = self.participants.get(&id) {
+                    participant.request_key_frame();
+                }
+            }
+        }
+    }
+
+    fn levels(&self) -> Levels {
+        Levels {
+            local: self.local.audio.level(),
+            participants: self
+                .participants
+                .iter()
+                .map(|(id, participant)| (*id, participant.level()))
+                .collect(),
+        }
+    }
+
+    async fn stats(&self) -> StatsReport {
+        let mut participants = Vec::with_capacity(self.participants.len());
+        for (id, participant) in &self.participants {
+            participants.push(participant.stats(*id, &self.local).await);
+        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        StatsReport {
+            timestamp: since_epoch.map_or(0.0, |time| time.as_secs_f64() * 1000.0),
+            participants,
+        }
+    }
+
+    fn emit(&self, event: CallEvent) {
+        // Nobody listening is fine.
+        let _ = self.events.send(event);
+    }
+
+    fn publish(&self, view: &watch::Sender<CallView>) {
+        let next = self.snapshot(Instant::now());
+        view.send_if_modified(|current| {
+            let changed = !same_but_for_the_clock(current, &next);
+            if changed {
+                log_transition(&current.state, &next.state);
+                *current = next;
+            }
+            changed
+        });
+    }
+
+    fn snapshot(&self, now: Instant) -> CallView {
+        let connected_for = self
+            .session
+            .connected_since()
+            .map(|since| now.saturating_duration_since(since).as_millis());
+        CallView {
+            state: self.session.state(),
+            participant: self.own_id,
+            invite: self.invite.clone(),
+            participants: self
+                .participants
+                .iter()
+                .map(|(id, participant)| participant.view(*id))
+                .collect::<Vec<ParticipantView>>(),
+            local: self.local.view().clone(),
+            signaling: self.signaling,
+            connected_for_ms: connected_for.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+/// The call clock runs on its own in whoever shows it: its progress alone is no news.
+fn same_but_for_the_clock(a: &CallView, b: &CallView) -> bool {
+    let without_clock = |view: &CallView| CallView {
+        connected_for_ms: view.connected_for_ms.map(|_| 0),
+        ..view.clone()
+    };
+    without_clock(a) == without_clock(b)
+}
+
+fn log_transition(from: &CallState, to: &CallState) {
+    if from != to {
+        tracing::info!(?from, ?to, "call");
+    }
+}

@@ -1,0 +1,19 @@
+//! The call: who is in the room, one peer connection to each of them, and what flows through it.
+//!
+//! [`engine`] is the way in: a handle whose commands go to one task. What that task decides is in
+//! the pure files [`session`], [`negotiation`] and [`adaptation`]; what it does to the network is
+//! in [`transport`], the only place that knows the webrtc crate.
+
+pub mod adaptation;
+pub mod engine;
+pub mod fan_out;
+pub mod local;
+pub mod negotiation;
+pub mod participant;
+mod participant_stats;
+pub mod remote_video;
+pub mod session;
+pub mod stats;
+pub mod status;
+pub mod transport;
+pub mod view;

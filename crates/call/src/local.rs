@@ -1,0 +1,172 @@
+//! Our own side: camera, microphone and speaker with what is chosen for them, whether or not
+//! there is a call. One encoder for picture and one for sound serve everybody.
+
+use std::sync::Arc;
+
+use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
+use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
+use ahoy_media::pipeline::audio_send::AudioSend;
+use ahoy_media::pipeline::playout::Playout;
+use ahoy_media::pipeline::video_send::VideoSend;
+use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
+use ahoy_media::units::VideoConstraints;
+
+use crate::fan_out::FanOut;
+use crate::status::{PeerMessage, STATUS_VERSION, clean_name};
+use crate::view::{DeviceView, LocalView};
+
+/// Takers of our compressed pictures.
+pub type VideoFanOut = FanOut<dyn EncodedVideoSink>;
+/// Takers of our compressed sound.
+pub type AudioFanOut = FanOut<dyn EncodedAudioSink>;
+
+/// The media threads of this computer and the choices of its user.
+pub struct LocalMedia {
+    /// Camera to encoder.
+    pub video: Arc<VideoSend>,
+    /// Microphone to encoder.
+    pub audio: AudioSend,
+    /// Received sound to speaker.
+    pub playout: Playout,
+    /// Who takes our pictures.
+    pub video_out: Arc<VideoFanOut>,
+    /// Who takes our sound.
+    pub audio_out: Arc<AudioFanOut>,
+    camera: CameraSelection,
+    view: LocalView,
+}
+
+impl LocalMedia {
+    /// Starts the threads; every device is still closed. `events` hears of devices.
+    pub fn start(events: &MediaEvents) -> Self {
+        let video_out = Arc::new(VideoFanOut::default());
+        let audio_out = Arc::new(AudioFanOut::default());
+        Self {
+            video: Arc::new(VideoSend::start(
+                Arc::clone(&video_out) as _,
+                Arc::clone(events),
+            )),
+            audio: AudioSend::start(Arc::clone(&audio_out) as _, Arc::clone(events)),
+            playout: Playout::start(Arc::clone(events)),
+            video_out,
+            audio_out,
+            camera: CameraSelection::None,
+            view: LocalView {
+                camera_on: true,
+                ..LocalView::default()
+            },
+        }
+    }
+
+    /// What is chosen and what runs.
+    pub const fn view(&self) -> &LocalView {
+        &self.view
+    }
+
+    /// The name others see.
+    pub fn set_name(&mut self, name: &str) {
+        self.view.name = clean_name(name);
+    }
+
+    /// Silence in the place of the microphone.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.view.microphone_muted = muted;
+        self.audio.set_muted(muted);
+    }
+
+    /// Camera on, or off and released.
+    pub fn set_camera_on(&mut self, on: bool) {
+        self.view.camera_on = on;
+        self.apply_camera();
+    }
+
+    /// Another camera.
+    pub fn select_camera(&mut self, camera: CameraSelection) {
+        self.camera = camera;
+        self.view.camera = chosen(&self.camera);
+        self.apply_camera();
+    }
+
+    /// Another size or rate.
+    pub fn set_constraints(&mut self, constraints: VideoConstraints) {
+        self.view.constraints = constraints;
+        self.apply_camera();
+    }
+
+    /// Another microphone.
+    pub fn select_microphone(&mut self, microphone: MicrophoneSelection) {
+        self.view.microphone = chosen(&microphone);
+        self.audio.set_microphone(microphone);
+    }
+
+    /// Another speaker.
+    pub fn select_speaker(&mut self, speaker: SpeakerSelection) {
+        self.view.speaker = chosen(&speaker);
+        self.playout.set_speaker(speaker);
+    }
+
+    fn apply_camera(&self) {
+        let camera = if self.view.camera_on {
+            self.camera.clone()
+        } else {
+            CameraSelection::None
+        };
+        self.video.set_camera(camera, self.view.constraints);
+    }
+
+    /// Notes what the media threads report.
+    pub fn media_event(&mut self, event: &MediaEvent) {
+        match event {
+            MediaEvent::Started {
+                kind,
+                label,
+                format,
+            } => {
+                let device = self.device(*kind);
+                device.label = Some(label.clone());
+                device.format.clone_from(format);
+                device.problem = None;
+                device.problem_detail.clear();
+            }
+            MediaEvent::Stopped { kind } => {
+                let device = self.device(*kind);
+                device.label = None;
+                device.format.clear();
+                device.problem = None;
+                device.problem_detail.clear();
+            }
+            MediaEvent::Failed { kind, error } => {
+                let device = self.device(*kind);
+                device.label = None;
+                device.format.clear();
+                device.problem = Some(error.problem);
+                device.problem_detail.clone_from(&error.detail);
+            }
+        }
+    }
+
+    const fn device(&mut self, kind: DeviceKind) -> &mut DeviceView {
+        match kind {
+            DeviceKind::Camera => &mut self.view.camera,
+            DeviceKind::Microphone => &mut self.view.microphone,
+            DeviceKind::Speaker => &mut self.view.speaker,
+        }
+    }
+
+    /// What the others are told about us.
+    pub fn status(&self) -> PeerMessage {
+        PeerMessage::Status {
+            version: STATUS_VERSION,
+            name: self.view.name.clone(),
+            microphone_muted: self.view.microphone_muted || self.view.microphone.label.is_none(),
+            camera_on: self.view.camera_on && self.view.camera.label.is_some(),
+        }
+    }
+}
+
+fn chosen(selection: &impl ToString) -> DeviceView {
+    DeviceView {
+        selection: selection.to_string(),
+        ..DeviceView::default()
+    }
+}

@@ -1,0 +1,423 @@
+//! One other person: the connection to them, the negotiation of it, their picture and sound.
+//!
+//! A task of its own performs what [`Negotiation`] decides, one step after the other, so that a
+//! slow step holds up nobody else. [`Participant`] is the handle that the engine keeps.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
+use ahoy_media::pipeline::playout::RemoteAudio;
+use ahoy_media::pipeline::video_send::VideoSend;
+use ahoy_media::rtp::RtpPacket;
+use ahoy_media::units::Bitrate;
+use tokio::sync::mpsc;
+
+use crate::local::{AudioFanOut, LocalMedia, VideoFanOut};
+use crate::negotiation::{Action, Candidate, Description, Negotiation, Role};
+use crate::participant_stats::{self, Sources};
+use crate::remote_video::RemoteVideo;
+use crate::stats::ParticipantStats;
+use crate::status::PeerMessage;
+
+use crate::transport::{
+    MediaReceiver, Transport, TransportConfig, TransportEvent, TransportStats,
+};
+use crate::view::{ConnectionStates, ParticipantId, ParticipantView};
+
+/// Inputs that wait for the task: an exchange is a description and some tens of candidates. When
+/// it is full somebody floods us; what does not fit is dropped and logged.
+const INPUT_CAPACITY: usize = 256;
+
+/// Events of the transport that wait for the task; the transport waits when it is full.
+const EVENT_CAPACITY: usize = 64;
+
+/// How long a goodbye may take to leave this computer.
+const GOODBYE: Duration = Duration::from_millis(150);
+
+/// What a participant's task reports.
+#[derive(Debug)]
+pub enum ParticipantOutput {
+    /// To be sent to them through the server.
+    Description(Description),
+    /// To be sent to them through the server.
+    Candidate(Candidate),
+    /// The W3C states of the connection.
+    States(ConnectionStates),
+    /// Messages can be sent to them.
+    DataOpen,
+    /// They told us something.
+    Message(PeerMessage),
+    /// No connection can be made, or it is closed.
+    Failed,
+}
+
+enum Input {
+    Description(Description),
+    Candidate(Candidate),
+    HangUp,
+}
+
+/// The handle. Dropping it closes the connection without a goodbye.
+pub struct Participant {
+    inputs: mpsc::Sender<Input>,
+    link: Arc<MediaLink>,
+    name: String,
+    microphone_muted: bool,
+    camera_on: bool,
+    states: ConnectionStates,
+}
+
+impl Participant {
+    /// Starts the connection. `report` is awaited on the task with everything that happens.
+    pub fn start<F, Fut>(
+        role: Role,
+        config: TransportConfig,
+        local: &LocalMedia,
+        report: F,
+    ) -> Self
+    where
+        F: Fn(ParticipantOutput) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (inputs, receiver) = mpsc::channel(INPUT_CAPACITY);
+        let link = MediaLink::new(local);
+        let task = ParticipantTask {
+            negotiation: Negotiation::new(role),
+            link: Arc::clone(&link),
+            video_out: Arc::clone(&local.video_out),
+            audio_out: Arc::clone(&local.audio_out),
+            report,
+        };
+        tokio::spawn(task.run(config, receiver));
+        Self {
+            inputs,
+            link,
+            name: String::new(),
+            microphone_muted: false,
+            camera_on: true,
+            states: ConnectionStates::default(),
+        }
+    }
+
+    /// A description from them.
+    pub fn remote_description(&self, description: Description) {
+        self.input(Input::Description(description));
+    }
+
+    /// A candidate from them.
+    pub fn remote_candidate(&self, candidate: Candidate) {
+        self.input(Input::Candidate(candidate));
+    }
+
+    /// Says goodbye and closes the connection.
+    pub fn hang_up(&self) {
+        self.input(Input::HangUp);
+    }
+
+    fn input(&self, input: Input) {
+        if self.inputs.try_send(input).is_err() {
+            tracing::warn!("too many signaling messages from one participant, or they are gone");
+        }
+    }
+
+    /// Tells them something over the data channel, if it is open.
+    pub fn send_message(&self, message: &PeerMessage) {
+        if let Some(transport) = self.link.transport() {
+            transport.send_data(message.to_json());
+        }
+    }
+
+    /// Takes in what they said about themselves.
+    pub fn note(&mut self, message: PeerMessage) {
+        if let PeerMessage::Status {
+            name,
+            microphone_muted,
+            camera_on,
+            ..
+        } = message
+        {
+            if camera_on != self.camera_on {
+                self.link.video.paused();
+            }
+            self.name = name;
+            self.microphone_muted = microphone_muted;
+            self.camera_on = camera_on;
+        }
+    }
+
+    /// The name they gave; empty until it is known.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Notes the states of the connection.
+    pub fn set_states(&mut self, states: ConnectionStates) {
+        self.states = states;
+    }
+
+    /// What is shown of them.
+    pub fn view(&self, id: ParticipantId) -> ParticipantView {
+        ParticipantView {
+            id,
+            name: self.name.clone(),
+            microphone_muted: self.microphone_muted,
+            camera_on: self.camera_on,
+            states: self.states.clone(),
+        }
+    }
+
+    /// Who takes their frames.
+    pub fn video_out(&self) -> &Arc<VideoFanOut> {
+        self.link.video.frames_out()
+    }
+
+    /// Their picture as it arrives.
+    pub fn video(&self) -> &RemoteVideo {
+        &self.link.video
+    }
+
+    /// Their sound as it is played.
+    pub fn audio(&self) -> &RemoteAudio {
+        &self.link.audio
+    }
+
+    /// The connection, once it exists.
+    pub fn transport(&self) -> Option<&Transport> {
+        self.link.transport()
+    }
+
+    /// Asks them for a key frame.
+    pub fn request_key_frame(&self) {
+        self.link.request_key_frame();
+    }
+
+    /// How loud they are, linear 0 to 1.
+    pub fn level(&self) -> f32 {
+        self.link.audio.level().rms
+    }
+
+    /// Everything that is known about the connection, under W3C names.
+    pub async fn stats(&self, id: ParticipantId, local: &LocalMedia) -> ParticipantStats {
+        let transport = match self.link.transport() {
+            Some(transport) => transport.stats().await,
+            None => TransportStats::default(),
+        };
+        participant_stats::report(
+            id,
+            &Sources {
+                transport,
+                encoder: local.video.stats(),
+                video: self.link.video.stats(),
+                audio: self.link.audio.stats(),
+                audio_level: self.level(),
+            },
+        )
+    }
+
+    /// What the path to them carries; `None` before it stands.
+    pub fn estimate(&self) -> Option<Bitrate> {
+        let connected = self.states.connection == "connected";
+        let transport = self.link.transport().filter(|_| connected)?;
+        Some(transport.target_bitrate())
+    }
+}
+
+/// Joins the transport's receiving end to jitter buffers and to our own encoder.
+struct MediaLink {
+    audio: RemoteAudio,
+    video: RemoteVideo,
+    encoder: Arc<VideoSend>,
+    transport: OnceLock<Transport>,
+}
+
+impl MediaLink {
+    fn new(local: &LocalMedia) -> Arc<Self> {
+        Arc::new_cyclic(|link: &Weak<Self>| {
+            let link = Weak::clone(link);
+            Self {
+                audio: local.playout.add_remote(),
+                video: RemoteVideo::start(move || {
+                    if let Some(link) = link.upgrade() {
+                        link.request_key_frame();
+                    }
+                }),
+                encoder: Arc::clone(&local.video),
+                transport: OnceLock::new(),
+            }
+        })
+    }
+
+    fn transport(&self) -> Option<&Transport> {
+        self.transport.get()
+    }
+
+    fn request_key_frame(&self) {
+        if let Some(transport) = self.transport() {
+            transport.request_key_frame();
+        }
+    }
+}
+
+impl MediaReceiver for MediaLink {
+    fn audio(&self, packet: RtpPacket) {
+        self.audio.push(packet);
+    }
+
+    fn video(&self, packet: RtpPacket) {
+        self.video.push(packet);
+    }
+
+    fn key_frame_requested(&self) {
+        self.encoder.request_key_frame();
+    }
+}
+
+/// Hands our frames to one connection.
+struct ToTransport(Transport);
+
+impl EncodedVideoSink for ToTransport {
+    fn on_encoded_frame(&self, frame: &EncodedFrame) {
+        self.0.send_video(frame);
+    }
+}
+
+impl EncodedAudioSink for ToTransport {
+    fn on_encoded_audio(&self, audio: &EncodedAudio) {
+        self.0.send_audio(audio);
+    }
+}
+
+struct ParticipantTask<F> {
+    negotiation: Negotiation,
+    link: Arc<MediaLink>,
+    video_out: Arc<VideoFanOut>,
+    audio_out: Arc<AudioFanOut>,
+    report: F,
+}
+
+impl<F, Fut> ParticipantTask<F>
+where
+    F: Fn(ParticipantOutput) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    async fn run(mut self, config: TransportConfig, mut inputs: mpsc::Receiver<Input>) {
+        let (events, mut from_transport) = mpsc::channel(EVENT_CAPACITY);
+        // The transport must not keep the link alive: the link holds the transport.
+        let receiver = Arc::new(WeakReceiver(Arc::downgrade(&self.link)));
+        let transport = match Transport::new(config, events, receiver).await {
+            Ok(transport) => transport,
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be made");
+                return (self.report)(ParticipantOutput::Failed).await;
+            }
+        };
+        let _ = self.link.transport.set(transport.clone());
+        let sink = Arc::new(ToTransport(transport.clone()));
+        let subscriptions = (
+            self.video_out.subscribe(Arc::clone(&sink) as _),
+            self.audio_out.subscribe(sink),
+        );
+        loop {
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(Input::Description(description)) => {
+                        let actions = self.negotiation.remote_description(description);
+                        self.perform(&transport, actions).await;
+                    }
+                    Some(Input::Candidate(candidate)) => {
+                        let actions = self.negotiation.remote_candidate(candidate);
+                        self.perform(&transport, actions).await;
+                    }
+                    Some(Input::HangUp) => {
+                        transport.send_data(PeerMessage::Bye.to_json());
+                        tokio::time::sleep(GOODBYE).await;
+                        break;
+                    }
+                    None => break,
+                },
+                event = from_transport.recv() => match event {
+                    Some(event) => self.transport_event(&transport, event).await,
+                    None => break,
+                },
+            }
+        }
+        drop(subscriptions);
+        transport.close().await;
+    }
+
+    async fn transport_event(&mut self, transport: &Transport, event: TransportEvent) {
+        match event {
+            TransportEvent::LocalCandidate(candidate) => {
+                (self.report)(ParticipantOutput::Candidate(candidate)).await;
+            }
+            TransportEvent::NegotiationNeeded => {
+                let actions = self.negotiation.negotiation_needed();
+                self.perform(transport, actions).await;
+            }
+            TransportEvent::States(states) => {
+                if states.connection == "connected" {
+                    // Whatever was sent before did not arrive.
+                    self.link.encoder.request_key_frame();
+                }
+                if states.connection == "failed" {
+                    transport.restart_ice();
+                }
+                (self.report)(ParticipantOutput::States(states)).await;
+            }
+            TransportEvent::DataOpen => (self.report)(ParticipantOutput::DataOpen).await,
+            TransportEvent::Data(bytes) => match PeerMessage::parse(&bytes) {
+                Some(message) => (self.report)(ParticipantOutput::Message(message)).await,
+                None => tracing::debug!(bytes = bytes.len(), "malformed message on the data channel"),
+            },
+            TransportEvent::Closed => (self.report)(ParticipantOutput::Failed).await,
+        }
+    }
+
+    /// Performs actions and whatever follows from their completion.
+    async fn perform(&mut self, transport: &Transport, actions: Vec<Action>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            let completion = transport.perform(&action).await;
+            match action {
+                Action::Send(description) => {
+                    (self.report)(ParticipantOutput::Description(description)).await;
+                }
+                Action::Report(failure) => tracing::warn!(%failure, "negotiation"),
+                Action::CreateOffer
+                | Action::CreateAnswer
+                | Action::SetLocal(_)
+                | Action::SetRemote(_)
+                | Action::RollBack
+                | Action::AddCandidate(_) => {}
+            }
+            if let Some(completion) = completion {
+                actions.extend(self.negotiation.completed(completion));
+            }
+        }
+    }
+}
+
+struct WeakReceiver(Weak<MediaLink>);
+
+impl MediaReceiver for WeakReceiver {
+    fn audio(&self, packet: RtpPacket) {
+        if let Some(link) = self.0.upgrade() {
+            MediaReceiver::audio(&*link, packet);
+        }
+    }
+
+    fn video(&self, packet: RtpPacket) {
+        if let Some(link) = self.0.upgrade() {
+            MediaReceiver::video(&*link, packet);
+        }
+    }
+
+    fn key_frame_requested(&self) {
+        if let Some(link) = self.0.upgrade() {
+            link.key_frame_requested();
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Who is in the room and where the call stands: pure, without sockets or clocks of its own.
+//!
+//! ```text
+//!                 created/joined          participant          first "connected"
+//! Idle ─► Joining ───────────► Waiting ───────────► Connecting ───────────► Connected
+//!            │                  ▲   ▲                    │                  │      ▲
+//!            │                  │   └── the last one was lost ──────────────┤      │
+//!            ▼                  │                        │                  ▼      │
+//!          Ended ◄── the last one left, hang-up, failure ┴──────────── Reconnecting┘
+//! ```
+
+use std::time::{Duration, Instant};
+
+use crate::view::{CallState, ConnectionStates, EndReason, ParticipantId};
+
+/// A first connection that does not stand by then is given up. Long enough for every ICE
+/// candidate pair to be tried over a slow path, short enough to be waited for.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An interrupted connection that does not come back is given up after this.
+pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// With the server gone as well, nobody can tell us that the other side has left: an interrupted
+/// connection then counts as a departure after this. ICE notices silence after about 2.5 s, and
+/// both together stay below the 5 s within which people expect to know.
+pub const PRESUMED_GONE: Duration = Duration::from_millis(1500);
+
+/// Why a participant is no longer there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// They hung up.
+    Left,
+    /// They vanished: the program or its network died.
+    Lost,
+}
+
+/// How the connection to one participant is doing, condensed from its W3C states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Connecting { since: Instant },
+    Connected,
+    Interrupted { since: Instant },
+}
+
+#[derive(Debug)]
+struct Member {
+    id: ParticipantId,
+    link: Link,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Joining,
+    InRoom,
+    Ended(EndReason),
+}
+
+/// The state of our one call.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    members: Vec<Member>,
+    connected_since: Option<Instant>,
+    server_lost: bool,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Session {
+    /// No call.
+    pub const fn new() -> Self {
+        Self {
+            phase: Phase::Idle,
+            members: Vec::new(),
+            connected_since: None,
+            server_lost: false,
+        }
+    }
+
+    /// The user asked for a call. Forgets the last one.
+    pub fn begin(&mut self) {
+        *self = Self {
+            phase: Phase::Joining,
+            ..Self::new()
+        };
+    }
+
+    /// The server put us into a room together with `others`.
+    pub fn joined(&mut self, others: &[ParticipantId], now: Instant) {
+        if self.phase == Phase::Joining {
+            self.phase = Phase::InRoom;
+            for &id in others {
+                self.participant_joined(id, now);
+            }
+        }
+    }
+
+    /// Somebody came in. `false` when they were there already or there is no room.
+    pub fn participant_joined(&mut self, id: ParticipantId, now: Instant) -> bool {
+        if self.phase != Phase::InRoom || self.has(id) {
+            return false;
+        }
+        self.members.push(Member {
+            id,
+            link: Link::Connecting { since: now },
+        });
+        self.members.sort_by_key(|member| member.id);
+        true
+    }
+
+    /// Somebody is gone. `false` when they were not there.
+    pub fn participant_left(&mut self, id: ParticipantId, departure: Departure) -> bool {
+        let before = self.members.len();
+        self.members.retain(|member| member.id != id);
+        let was_there = self.members.len() != before;
+        if was_there && self.members.is_empty() {
+            self.last_one_gone(departure);
+        }
+        was_there
+    }
+
+    fn last_one_gone(&mut self, departure: Departure) {
+        let met = self.connected_since.is_some();
+        match departure {
+            Departure::Left if met => self.end(EndReason::EveryoneLeft),
+            // Without a server nobody can come back to this room.
+            Departure::Lost | Departure::Left if self.server_lost => {
+                self.end(if met {
+                    EndReason::EveryoneLeft
+                } else {
+                    EndReason::ServerLost
+                });
+            }
+            // Whoever lost power or network may type the same code again.
+            Departure::Lost | Departure::Left => {}
+        }
+    }
+
+    /// The W3C states of the connection to `id` have changed.
+    pub fn connection_changed(
+        &mut self,
+        id: ParticipantId,
+        states: &ConnectionStates,
+        now: Instant,
+    ) {
+        let Some(member) = self.members.iter_mut().find(|member| member.id == id) else {
+            return;
+        };
+        match (states.connection.as_str(), member.link) {
+            ("connected", _) => {
+                member.link = Link::Connected;
+                self.connected_since.get_or_insert(now);
+            }
+            ("disconnected" | "failed" | "closed", Link::Connected) => {
+                member.link = Link::Interrupted { since: now };
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection to the server is gone. Connected participants stay.
+    pub fn server_lost(&mut self) {
+        self.server_lost = true;
+        let connected = self
+            .members
+            .iter()
+            .any(|member| !matches!(member.link, Link::Connecting { .. }));
+        if self.in_call() && !connected {
+            self.end(EndReason::ServerLost);
+        }
+    }
+
+    /// Participants whose time is up at `now`. The caller drops their connections and reports
+    /// each through [`Self::participant_left`].
+    pub fn overdue(&self, now: Instant) -> Vec<ParticipantId> {
+        let up = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
+        let interrupted = if self.server_lost {
+            PRESUMED_GONE
+        } else {
+            RECONNECT_TIMEOUT
+        };
+        self.members
+            .iter()
+            .filter(|member| match member.link {
+                Link::Connecting { since } => up(since, CONNECT_TIMEOUT),
+                Link::Interrupted { since } => up(since, interrupted),
+                Link::Connected => false,
+            })
+            .map(|member| member.id)
+            .collect()
+    }
+
+    /// The call is over, or could not begin.
+    pub fn end(&mut self, reason: EndReason) {
+        if self.in_call() {
+            self.phase = Phase::Ended(reason);
+            self.members.clear();
+        }
+    }
+
+    /// Whether a call is on or being set up.
+    pub fn in_call(&self) -> bool {
+        matches!(self.phase, Phase::Joining | Phase::InRoom)
+    }
+
+    /// Whether `id` is in the room.
+    pub fn has(&self, id: ParticipantId) -> bool {
+        self.members.iter().any(|member| member.id == id)
+    }
+
+    /// Since when media has been flowing in this call.
+    pub const fn connected_since(&self) -> Option<Instant> {
+        self.connected_since
+    }
+
+    /// Where the call stands.
+    pub fn state(&self) -> CallState {
+        match self.phase {
+            Phase::Idle => CallState::Idle,
+            Phase::Joining => CallState::Joining,
+            Phase::Ended(reason) => CallState::Ended { reason },
+            Phase::InRoom => self.state_in_room(),
+        }
+    }
+
+    fn state_in_room(&self) -> CallState {
+        let any = |wanted: fn(&Link) -> bool| self.members.iter().any(|m| wanted(&m.link));
+        if any(|link| matches!(link, Link::Connected)) {
+            CallState::Connected
+        } else if any(|link| matches!(link, Link::Interrupted { .. })) {
+            CallState::Reconnecting
+        } else if self.members.is_empty() {
+            CallState::Waiting
+        } else {
+            CallState::Connecting
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn states(connection: &str) -> ConnectionStates {
+        ConnectionStates {
+            connection: connection.to_owned(),
+            ..ConnectionStates::default()
+        }
+    }
+
+    fn in_room(others: &[ParticipantId], now: Instant) -> Session {
+        let mut session = Session::new();
+        session.begin();
+        session.joined(others, now);
+        session
+    }
+
+    #[test]
+    fn a_call_goes_through_its_states() {
+        let now = Instant::now();
+        let mut session = Session::new();
+        assert_eq!(session.state(), CallState::Idle);
+        session.begin();
+        assert_eq!(session.state(), CallState::Joining);
+        session.joined(&[], now);
+        assert_eq!(session.state(), CallState::Waiting);
+        assert!(session.participant_joined(2, now));
+        assert_eq!(session.state(), CallState::Connecting);
+        session.connection_changed(2, &states("connected"), now);
+        assert_eq!(session.state(), CallState::Connected);
+        session.connection_changed(2, &states("disconnected"), now);
+        assert_eq!(session.state(), CallState::Reconnecting);
+        session.connection_changed(2, &states("connected"), now);
+        assert!(session.participant_left(2, Departure::Left));
+        let ended = CallState::Ended {
+            reason: EndReason::EveryoneLeft,
+        };
+        assert_eq!(session.state(), ended);
+        session.begin();
+        assert_eq!(session.state(), CallState::Joining);
+        assert_eq!(session.connected_since(), None);
+    }
+
+    #[test]
+    fn who_vanished_may_come_back_under_the_same_code() {
+        let now = Instant::now();
+        let mut session = in_room(&[1], now);
+        session.connection_changed(1, &states("connected"), now);
+        session.participant_left(1, Departure::Lost);
+        assert_eq!(session.state(), CallState::Waiting);
+    }
+
+    #[test]
+    fn a_dead_server_leaves_a_connected_call_alone_and_ends_an_empty_one() {
+        let now = Instant::now();
+        let mut waiting = in_room(&[], now);
+        waiting.server_lost();
+        let lost = CallState::Ended {
+            reason: EndReason::ServerLost,
+        };
+        assert_eq!(waiting.state(), lost);
+
+        let mut connected = in_room(&[1], now);
+        connected.connection_changed(1, &states("connected"), now);
+        connected.server_lost();
+        assert_eq!(connected.state(), CallState::Connected);
+        connected.connection_changed(1, &states("disconnected"), now);
+        assert!(connected.overdue(now).is_empty());
+        assert_eq!(connected.overdue(now + PRESUMED_GONE), vec![1]);
+        connected.participant_left(1, Departure::Lost);
+        let ended = CallState::Ended {
+            reason: EndReason::EveryoneLeft,
+        };
+        assert_eq!(connected.state(), ended);
+    }
+
+    #[test]
+    fn a_connection_that_never_stands_is_overdue() {
+        let now = Instant::now();
+        let session = in_room(&[1], now);
+        assert!(session.overdue(now + CONNECT_TIMEOUT / 2).is_empty());
+        assert_eq!(session.overdue(now + CONNECT_TIMEOUT), vec![1]);
+    }
+
+    #[test]
+    fn one_of_three_leaving_changes_nothing_for_the_others() {
+        let now = Instant::now();
+        let mut session = in_room(&[1, 2], now);
+        session.connection_changed(1, &states("connected"), now);
+        session.connection_changed(2, &states("connected"), now);
+        session.participant_left(1, Departure::Left);
+        assert_eq!(session.state(), CallState::Connected);
+        assert!(!session.participant_left(1, Departure::Left));
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: no panic, nobody listed twice, and an ended call
+        /// stays ended until the next one begins.
+        #[test]
+        fn any_order_of_events_keeps_the_session_sound(
+            events in proptest::collection::vec((0_u8..7, 1_u32..5, 0_u64..90), 0..80),
+        ) {
+            let mut now = Instant::now();
+            let mut session = in_room(&[], now);
+            for (event, id, seconds) in events {
+                now += Duration::from_secs(seconds);
+                let ended = matches!(session.state(), CallState::Ended { .. });
+                match event {
+                    0 => { session.participant_joined(id, now); }
+                    1 => { session.participant_left(id, Departure::Left); }
+                    2 => { session.participant_left(id, Departure::Lost); }
+                    3 => session.connection_changed(id, &states("connected"), now),
+                    4 => session.connection_changed(id, &states("failed"), now),
+                    5 => session.server_lost(),
+                    _ => for id in session.overdue(now) {
+                        prop_assert!(session.participant_left(id, Departure::Lost));
+                    },
+                }
+                if ended {
+                    let still_ended = matches!(session.state(), CallState::Ended { .. });
+                    prop_assert!(still_ended);
+                }
+                let mut ids: Vec<_> = session.members.iter().map(|m| m.id).collect();
+                ids.dedup();
+                prop_assert_eq!(ids.len(), session.members.len());
+            }
+        }
+    }
+}
