@@ -49,7 +49,7 @@ async fn forward_views(shell: &Shell, channel: &Channel<UiMessage>) -> Over {
         if view.changed().await.is_err() {
             return Over;
         }
-        let snapshot = view.borrow_and_update().clone();
+        let snapshot = Box::new(view.borrow_and_update().clone());
         if let Err(over) = send(channel, UiMessage::View { view: snapshot }) {
             return over;
         }
@@ -122,7 +122,7 @@ fn send_everything(shell: &Shell, channel: &Channel<UiMessage>) -> Result<(), Ov
     send(
         channel,
         UiMessage::Settings {
-            settings: state.settings,
+            settings: state.settings.into(),
         },
     )?;
     let recent_calls = state.recent_calls;

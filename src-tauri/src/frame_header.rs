@@ -83,7 +83,7 @@ mod tests {
             resolution: Resolution::new(1280, 720),
             seq: 0x0102_0304,
             rtp_timestamp: 0xA0B0_C0D0,
-            captured_at: *EPOCH + Duration::from_micros(0x1234_5678_9A),
+            captured_at: *EPOCH + Duration::from_micros(0x12_3456_789A),
         };
         let expected = [
             1, 1, 0x00, 0x05, 0xD0, 0x02, 0, 0, 4, 3, 2, 1, 0xD0, 0xC0, 0xB0, 0xA0, 0x9A, 0x78,

@@ -151,6 +151,10 @@ async fn serve(stream: TcpStream, offers: Arc<Offers<Feed>>) {
 async fn handshake_and_send(stream: TcpStream, offers: &Offers<Feed>) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let mut taken = None;
+    #[expect(
+        clippy::result_large_err,
+        reason = "tungstenite's callback is of this type"
+    )]
     let mut admit = |request: &Request, response: Response| {
         taken = has_our_origin(request)
             .then(|| token_of(request))

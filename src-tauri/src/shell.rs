@@ -123,7 +123,7 @@ impl Shell {
         let written = self.profile.change_settings(change);
         self.tell_failure(NoticeCode::SettingsNotSaved, written.err());
         self.publish(UiMessage::Settings {
-            settings: self.profile.settings(),
+            settings: self.profile.settings().into(),
         });
     }
 

@@ -48,7 +48,7 @@ pub(crate) enum UiMessage {
     /// The state of the call, whole; at most ten times a second.
     View {
         /// The snapshot.
-        view: CallView,
+        view: Box<CallView>,
     },
     /// A moment of the call.
     Event {
@@ -70,7 +70,7 @@ pub(crate) enum UiMessage {
     /// The settings have changed.
     Settings {
         /// As they are in effect.
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// Something was plugged in or taken away; also once at the beginning.
     Devices {

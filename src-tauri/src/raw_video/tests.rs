@@ -54,7 +54,7 @@ async fn one_picture_per_credit_and_always_the_newest() {
     }
     // A credit without a new picture waits for one.
     socket.send(Message::text("next")).await.expect("sent");
-    let early = tokio::time::timeout(Duration::from_millis(50), socket.next()).await;
+    let early = timeout(Duration::from_millis(50), socket.next()).await;
     assert!(early.is_err(), "the same picture came twice");
     pictures.send_replace(Some(frame(9)));
     socket.next().await.expect("open").expect("a picture");
