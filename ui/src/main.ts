@@ -1,5 +1,5 @@
 import "@fontsource-variable/atkinson-hyperlegible-next/wght.css";
-import "@fontsource-variable/bricolage-grotesque/wght.css";
+import "@fontsource-variable/bricolage-grotesque/opsz.css";
 import "./app.css";
 
 import { mount } from "svelte";

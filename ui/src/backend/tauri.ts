@@ -37,9 +37,9 @@ export const tauriBackend: Backend = {
   copyText: (text) => done(commands.copyText(text)),
   stats: () => data(commands.getStats()),
   async subscribeVideo(tile, frame) {
-    const channel = new Channel<ArrayBuffer | number[]>();
+    const channel = new Channel<ArrayBuffer>();
     channel.onmessage = (message) => frame(new Uint8Array(message));
-    return { id: await data(commands.subscribeVideo(tile, channel as never)) };
+    return { id: await data(commands.subscribeVideo(tile, channel)) };
   },
   acknowledgeVideo: (subscription, seq) => forget(commands.acknowledgeVideo(subscription.id, seq)),
   requestKeyFrame: (subscription) => forget(commands.requestKeyFrame(subscription.id)),

@@ -2,8 +2,9 @@
 // be told what to report. Absent from production builds. It is no part of what Ahoy does.
 
 import { BackendError, type Backend } from "../backend";
-import type { AppState, CallEvent, CallView, CodeCheck, Devices, EndReason, ParticipantView, RecentCall, Settings, UiMessage, VideoTile } from "../bindings";
+import type { AppState, CallEvent, CallView, CodeCheck, Devices, EndReason, ParticipantView, RecentCall, UiMessage, VideoTile } from "../bindings";
 import { NO_CALL } from "../state/screen";
+import { DEFAULT_SETTINGS, type Settings } from "../state/settings";
 import { SCENES, SceneStream } from "./scenes";
 
 const WORDS = ["amber", "anchor", "apple", "banjo", "brisk", "cedar", "comet", "heron", "maple", "otter", "quiet", "river", "velvet", "warm"];
@@ -49,21 +50,7 @@ function devices(): Devices {
   };
 }
 
-const SETTINGS: Settings = {
-  version: 1,
-  name: "Mira",
-  server: null,
-  camera: "default",
-  microphone: "default",
-  speaker: "default",
-  constraints: { resolution: { width: 1280, height: 720 }, frameRate: 30 },
-  theme: "light",
-  shareOnNetwork: true,
-  mirrorSelfView: true,
-  reduceMotion: false,
-  singleKeyShortcuts: true,
-  selfView: { corner: "bottomRight", size: "medium", hidden: false },
-};
+const SETTINGS: Settings = { ...DEFAULT_SETTINGS, name: "Mira", theme: "light" };
 
 function recents(): RecentCall[] {
   const day = 86_400_000;
@@ -104,7 +91,7 @@ function check(text: string): CodeCheck {
   return parts.length > 3 ? bad("tooManyWords") : { ok: true, normalized: parts.join("-"), problem: null, hasServer: false };
 }
 
-/** `scenario`: names joined by `+`, see {@link apply}. */
+/** `scenario`: names joined by commas, see {@link apply}. */
 export function createFake(scenario: string): Backend {
   let listener: (message: UiMessage) => void = () => undefined;
   let settings: Settings = { ...SETTINGS };
@@ -162,7 +149,7 @@ export function createFake(scenario: string): Backend {
   };
   window.ahoyFake = fake;
   // What the script sets before the window watches becomes its first snapshot.
-  for (const name of scenario.split("+")) apply(name);
+  for (const name of scenario.split(/[ ,+]/)) apply(name);
 
   function apply(name: string): void {
     const [key = "", value = ""] = name.split(":");
@@ -175,6 +162,7 @@ export function createFake(scenario: string): Backend {
         break;
       case "first":
         settings = state.settings = { ...settings, name: "" };
+        fake.local({ name: "" });
         recentCalls = state.recentCalls = [];
         break;
       case "camera":

@@ -19,7 +19,7 @@ export const SCENES: readonly Scene[] = [
 type Context = OffscreenCanvasRenderingContext2D;
 
 /** One picture of a scene at `t` seconds: somebody at a desk who moves a little. */
-export function paint(context: Context, scene: Scene, width: number, height: number, t: number, number: number): void {
+export function paint(context: Context, scene: Scene, width: number, height: number, t: number): void {
   const wall = context.createLinearGradient(0, 0, 0, height);
   wall.addColorStop(0, scene.wall[0]);
   wall.addColorStop(1, scene.wall[1]);
@@ -39,16 +39,6 @@ export function paint(context: Context, scene: Scene, width: number, height: num
   const blink = t % 3.1 < 0.12 ? 0.3 : 2;
   for (const side of [-1, 1]) ellipse(context, "#1a1412", x + side * 6.5 * unit, y - 2 * unit, 1.5 * unit, blink * unit);
   ellipse(context, "#6b2420", x, y + 11 * unit, 4.5 * unit, (1.2 + Math.abs(Math.sin(t * 5)) * 1.6) * unit);
-  stamp(context, number, width);
-}
-
-/** The frame number as cells of black and white along the top, as the test camera draws it. */
-function stamp(context: Context, number: number, width: number): void {
-  const cell = width / 32;
-  for (let bit = 0; bit < 24; bit++) {
-    context.fillStyle = (number >> (23 - bit)) & 1 ? "#fff" : "#000";
-    context.fillRect(bit * cell * 0.4, 0, cell * 0.4, cell * 0.25);
-  }
 }
 
 function ellipse(context: Context, colour: string, x: number, y: number, rx: number, ry: number): void {
@@ -96,8 +86,8 @@ export class SceneStream {
     if (!context) throw new Error("no 2D context");
     const draw = () => {
       if (this.#encoder.encodeQueueSize > 2) return;
-      const t = this.#number / RATE;
-      paint(context, scene, WIDTH, HEIGHT, t, this.#number++);
+      const t = this.#number++ / RATE;
+      paint(context, scene, WIDTH, HEIGHT, t);
       const picture = new VideoFrame(this.#canvas, { timestamp: Math.round(t * 1e6) });
       this.#encoder.encode(picture, { keyFrame: this.#keyWanted });
       this.#keyWanted = false;

@@ -12,16 +12,16 @@ import type {
   Notice,
   Platform,
   RecentCall,
-  Settings,
   UiMessage,
   VideoConstraints,
 } from "../bindings";
 import { Announcer, type Announcement } from "./announcer";
 import type { Clock } from "./clock";
 import { NO_DEVICES } from "./devices";
-import { Levels } from "./levels";
+import { Levels, type LevelFrame } from "./levels";
 import { Notes, type Note } from "./notes";
 import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
+import { completed, DEFAULT_SETTINGS, type Settings } from "./settings";
 import { Speaking } from "./speaking";
 import { CallClock } from "./time";
 import type { Words } from "./words";
@@ -89,22 +89,6 @@ export interface Model {
   asking: boolean;
 }
 
-const DEFAULTS: Settings = {
-  version: 1,
-  name: "",
-  server: null,
-  camera: "default",
-  microphone: "default",
-  speaker: "default",
-  constraints: NO_CALL.local.constraints,
-  theme: "system",
-  shareOnNetwork: true,
-  mirrorSelfView: true,
-  reduceMotion: false,
-  singleKeyShortcuts: true,
-  selfView: { corner: "bottomRight", size: "medium", hidden: false },
-};
-
 export class App {
   readonly levels = new Levels();
   readonly callClock = new CallClock();
@@ -134,7 +118,7 @@ export class App {
       failure: "",
       screen: "home",
       call: NO_CALL,
-      settings: DEFAULTS,
+      settings: DEFAULT_SETTINGS,
       recentCalls: [],
       devices: NO_DEVICES,
       platform: { softwareRendering: false, themeDark: systemDark },
@@ -176,7 +160,7 @@ export class App {
       const state = await this.backend.appState();
       this.#set({
         phase: "ready",
-        settings: state.settings,
+        settings: completed(state.settings),
         recentCalls: state.recentCalls,
         platform: state.platform,
         version: state.version,
@@ -201,13 +185,16 @@ export class App {
         this.#event(message.event);
         break;
       case "levels":
-        this.#level(message);
+        this.#level({
+          local: { rms: message.local.rms ?? 0, peak: message.local.peak ?? 0 },
+          participants: message.participants.map(([id, level]) => [id, level ?? 0] as const),
+        });
         break;
       case "recentCalls":
         this.#set({ recentCalls: message.recentCalls });
         break;
       case "settings":
-        this.#set({ settings: message.settings });
+        this.#set({ settings: completed(message.settings) });
         break;
       case "devices":
         this.#set({ devices: message.devices });
@@ -516,7 +503,7 @@ export class App {
     }
   }
 
-  #level(frame: { local: { rms: number; peak: number }; participants: readonly (readonly [number, number])[] }): void {
+  #level(frame: LevelFrame): void {
     this.levels.push(frame);
     const now = this.clock.now();
     const silent = this.#model.call.local.microphoneMuted;

@@ -1,9 +1,8 @@
 // Levels go past the model: 15 times a second they are written to their elements, nothing else.
 
-import type { AudioLevel } from "../bindings";
-
 export interface LevelFrame {
-  local: AudioLevel;
+  /** Linear, 0 to 1, as captured. */
+  local: { rms: number; peak: number };
   participants: readonly (readonly [number, number])[];
 }
 

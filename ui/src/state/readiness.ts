@@ -1,7 +1,8 @@
 // The sentence under the greeting: what works, as far as it was measured.
 
-import type { LocalView, Settings } from "../bindings";
+import type { LocalView } from "../bindings";
 import { m } from "../paraglide/messages.js";
+import type { Settings } from "./settings";
 
 export interface Readiness {
   text: string;
