@@ -43,7 +43,9 @@ pub(super) fn find(
     let host = host()?;
     let device = match id {
         None => default_device(&host, direction).filter(is_real),
-        Some(id) => devices(&host, direction)?.into_iter().find(|device| id_of(device) == id),
+        Some(id) => devices(&host, direction)?
+            .into_iter()
+            .find(|device| id_of(device) == id),
     };
     let device = device.ok_or_else(|| {
         let what = match direction {
@@ -66,9 +68,9 @@ pub(super) fn device_error(error: &cpal::Error) -> DeviceError {
         ErrorKind::DeviceBusy | ErrorKind::ResourceExhausted => DeviceProblem::Busy,
         ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable => DeviceProblem::NotFound,
         ErrorKind::PermissionDenied => DeviceProblem::Denied,
-        ErrorKind::UnsupportedConfig | ErrorKind::UnsupportedOperation | ErrorKind::InvalidInput => {
-            DeviceProblem::Unsupported
-        }
+        ErrorKind::UnsupportedConfig
+        | ErrorKind::UnsupportedOperation
+        | ErrorKind::InvalidInput => DeviceProblem::Unsupported,
         ErrorKind::StreamInvalidated => DeviceProblem::Lost,
         _ => DeviceProblem::Failed,
     };
@@ -128,7 +130,12 @@ fn id_of(device: &cpal::Device) -> String {
 
 fn label_of(device: &cpal::Device) -> String {
     match device.description() {
-        Ok(description) => description.name().lines().next().unwrap_or_default().to_owned(),
+        Ok(description) => description
+            .name()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         Err(_) => id_of(device),
     }
 }
@@ -140,7 +147,9 @@ fn is_real(device: &cpal::Device) -> bool {
 /// Whether an id names something that a person would call a microphone or a speaker.
 fn is_real_id(id: &str) -> bool {
     match id.split_once(':') {
-        Some((host, name)) if host.eq_ignore_ascii_case("pulseaudio") => !name.ends_with(".monitor"),
+        Some((host, name)) if host.eq_ignore_ascii_case("pulseaudio") => {
+            !name.ends_with(".monitor")
+        }
         Some((host, name)) if host.eq_ignore_ascii_case("alsa") => is_real_alsa(name),
         _ => !id.is_empty(),
     }
@@ -191,7 +200,10 @@ mod tests {
         assert_eq!(problem(ErrorKind::DeviceBusy), DeviceProblem::Busy);
         assert_eq!(problem(ErrorKind::PermissionDenied), DeviceProblem::Denied);
         assert_eq!(problem(ErrorKind::HostUnavailable), DeviceProblem::NotFound);
-        assert_eq!(problem(ErrorKind::UnsupportedConfig), DeviceProblem::Unsupported);
+        assert_eq!(
+            problem(ErrorKind::UnsupportedConfig),
+            DeviceProblem::Unsupported
+        );
         assert_eq!(problem(ErrorKind::Other), DeviceProblem::Failed);
     }
 }

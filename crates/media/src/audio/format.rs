@@ -20,7 +20,11 @@ pub(super) fn candidates(
         .filter(|range| range.channels() > 0 && rank(range.sample_format()).is_some())
         .min_by_key(|range| {
             let off_rate = nearest_rate(range).abs_diff(AUDIO_CLOCK_HZ);
-            (off_rate, range.channels().abs_diff(channels), rank(range.sample_format()))
+            (
+                off_rate,
+                range.channels().abs_diff(channels),
+                rank(range.sample_format()),
+            )
         })
         .map(|range| range.with_sample_rate(nearest_rate(range)));
     let default = default
@@ -30,7 +34,10 @@ pub(super) fn candidates(
     let mut candidates = Vec::new();
     for config in [best, default].into_iter().flatten() {
         let wanted = buffer_frames * (config.sample_rate() / 100) / (AUDIO_CLOCK_HZ / 100);
-        for buffer_size in [fixed(config.buffer_size(), wanted), Some(BufferSize::Default)] {
+        for buffer_size in [
+            fixed(config.buffer_size(), wanted),
+            Some(BufferSize::Default),
+        ] {
             let Some(buffer_size) = buffer_size else {
                 continue;
             };
@@ -47,7 +54,10 @@ pub(super) fn candidates(
 }
 
 fn nearest_rate(range: &SupportedStreamConfigRange) -> u32 {
-    AUDIO_CLOCK_HZ.clamp(range.min_sample_rate(), range.max_sample_rate().max(range.min_sample_rate()))
+    AUDIO_CLOCK_HZ.clamp(
+        range.min_sample_rate(),
+        range.max_sample_rate().max(range.min_sample_rate()),
+    )
 }
 
 fn fixed(supported: &SupportedBufferSize, frames: u32) -> Option<BufferSize> {
@@ -85,7 +95,12 @@ mod tests {
 
     const BUFFER: SupportedBufferSize = SupportedBufferSize::Range { min: 64, max: 4096 };
 
-    fn range(channels: u16, low: u32, high: u32, format: SampleFormat) -> SupportedStreamConfigRange {
+    fn range(
+        channels: u16,
+        low: u32,
+        high: u32,
+        format: SampleFormat,
+    ) -> SupportedStreamConfigRange {
         SupportedStreamConfigRange::new(channels, low, high, BUFFER, format)
     }
 
@@ -100,7 +115,10 @@ mod tests {
             range(0, 48_000, 48_000, SampleFormat::F32),
         ];
         let (config, format) = candidates(&listed, None, 1, 960)[0];
-        assert_eq!((config.channels, config.sample_rate, format), (1, 48_000, SampleFormat::I16));
+        assert_eq!(
+            (config.channels, config.sample_rate, format),
+            (1, 48_000, SampleFormat::I16)
+        );
         assert_eq!(config.buffer_size, BufferSize::Fixed(960));
     }
 
@@ -111,15 +129,25 @@ mod tests {
         assert_eq!(tried[0].0.buffer_size, BufferSize::Fixed(320));
         assert_eq!(tried[1].0.buffer_size, BufferSize::Default);
         let listed = [range(2, 192_000, 192_000, SampleFormat::I16)];
-        assert_eq!(candidates(&listed, None, 1, 1_200)[0].0.buffer_size, BufferSize::Fixed(4_096));
+        assert_eq!(
+            candidates(&listed, None, 1, 1_200)[0].0.buffer_size,
+            BufferSize::Fixed(4_096)
+        );
     }
 
     #[test]
     fn the_device_s_own_default_comes_after_our_choice_and_nothing_usable_gives_nothing() {
         let default = SupportedStreamConfig::new(6, 44_100, BUFFER, SampleFormat::I32);
-        let tried = candidates(&[range(2, 48_000, 48_000, SampleFormat::F32)], Some(&default), 2, 960);
+        let tried = candidates(
+            &[range(2, 48_000, 48_000, SampleFormat::F32)],
+            Some(&default),
+            2,
+            960,
+        );
         assert_eq!(tried.len(), 4);
         assert_eq!((tried[2].0.channels, tried[2].1), (6, SampleFormat::I32));
-        assert!(candidates(&[range(0, 48_000, 48_000, SampleFormat::F32)], None, 1, 960).is_empty());
+        assert!(
+            candidates(&[range(0, 48_000, 48_000, SampleFormat::F32)], None, 1, 960).is_empty()
+        );
     }
 }

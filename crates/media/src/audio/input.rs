@@ -59,9 +59,12 @@ impl OpeningInput {
     /// when it is open and whenever samples have come in.
     pub fn start(id: Option<String>, reader: Thread, now: Instant) -> Self {
         let waiting = reader.clone();
-        Self(Opening::<Opened>::start("microphone", now, waiting, move || {
-            open(id.as_deref(), &reader)
-        }))
+        Self(Opening::<Opened>::start(
+            "microphone",
+            now,
+            waiting,
+            move || open(id.as_deref(), &reader),
+        ))
     }
 
     /// The microphone as soon as it is open.
@@ -155,7 +158,8 @@ impl Callback {
         if let Ok(chunk) = self.ring.write_chunk_uninit(room) {
             chunk.fill_from_iter(samples.chunks_exact(self.channels).map(downmix));
         }
-        self.dropped.fetch_add((frames - room) as u64, Ordering::Relaxed);
+        self.dropped
+            .fetch_add((frames - room) as u64, Ordering::Relaxed);
         self.health.called();
         self.reader.unpark();
     }
@@ -168,13 +172,25 @@ fn open(id: Option<&str>, reader: &Thread) -> Result<(cpal::Stream, Opened), Dev
         .map_err(|error| device_error(&error))?
         .collect();
     let default = device.default_input_config().ok();
-    let mut last = DeviceError::new(DeviceProblem::Unsupported, "the device lists no usable format");
+    let mut last = DeviceError::new(
+        DeviceProblem::Unsupported,
+        "the device lists no usable format",
+    );
     for (config, format) in candidates(&listed, default.as_ref(), 1, BUFFER_FRAMES) {
         match build(&device, config, format, reader) {
             Ok((stream, ring, dropped, health)) => {
                 tracing::debug!(label, ?config, ?format, "microphone opened");
                 let rate = config.sample_rate;
-                return Ok((stream, Opened { label, rate, ring, dropped, health }));
+                return Ok((
+                    stream,
+                    Opened {
+                        label,
+                        rate,
+                        ring,
+                        dropped,
+                        health,
+                    },
+                ));
             }
             Err(error) => last = error,
         }
@@ -182,7 +198,12 @@ fn open(id: Option<&str>, reader: &Thread) -> Result<(cpal::Stream, Opened), Dev
     Err(last)
 }
 
-type Built = (cpal::Stream, rtrb::Consumer<f32>, Arc<AtomicU64>, Arc<Health>);
+type Built = (
+    cpal::Stream,
+    rtrb::Consumer<f32>,
+    Arc<AtomicU64>,
+    Arc<Health>,
+);
 
 fn build(
     device: &cpal::Device,
@@ -190,7 +211,8 @@ fn build(
     format: SampleFormat,
     reader: &Thread,
 ) -> Result<Built, DeviceError> {
-    let (producer, consumer) = rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
+    let (producer, consumer) =
+        rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
     let (health, dropped) = (Arc::new(Health::default()), Arc::new(AtomicU64::new(0)));
     let callback = Callback {
         ring: producer,

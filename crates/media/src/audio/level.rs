@@ -83,7 +83,9 @@ pub fn mean_square(samples: &[f32]) -> f32 {
 
 /// Largest absolute sample.
 pub fn peak(samples: &[f32]) -> f32 {
-    samples.iter().fold(0.0, |peak, sample| peak.max(sample.abs()))
+    samples
+        .iter()
+        .fold(0.0, |peak, sample| peak.max(sample.abs()))
 }
 
 #[cfg(test)]
@@ -104,7 +106,11 @@ mod tests {
         for _ in 0..WINDOW_BLOCKS - 1 {
             meter.push(&SILENCE);
         }
-        assert_eq!(shared.get().peak, 0.5, "one loud block is still in the window");
+        assert_eq!(
+            shared.get().peak,
+            0.5,
+            "one loud block is still in the window"
+        );
         meter.push(&SILENCE);
         assert_eq!(shared.get(), AudioLevel::default());
     }

@@ -35,12 +35,18 @@ impl Mixer {
     /// Hands over the mixed block, within ±1, and begins the next one with silence.
     pub fn finish(&mut self, out: &mut Block) {
         *out = std::mem::replace(&mut self.sum, SILENCE);
-        let peak = out.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+        let peak = out
+            .iter()
+            .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
         let ceiling = if peak > 1.0 { peak.recip() } else { 1.0 };
         let target = (self.gain + (1.0 - self.gain) * RELEASE).min(ceiling);
         // Below a hundredth of a percent nobody hears the step back to unchanged samples.
         let target = if target > 0.9999 { 1.0 } else { target };
-        let ramp = if target < self.gain { ATTACK_SAMPLES } else { BLOCK_SAMPLES };
+        let ramp = if target < self.gain {
+            ATTACK_SAMPLES
+        } else {
+            BLOCK_SAMPLES
+        };
         if self.gain != 1.0 || target != 1.0 {
             let step = (target - self.gain) / ramp as f32;
             for (index, sample) in out.iter_mut().enumerate() {

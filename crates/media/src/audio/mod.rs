@@ -16,7 +16,7 @@ pub mod tone;
 pub mod wav;
 
 mod format;
-mod pcm;
+pub(crate) mod pcm;
 mod stream;
 
 /// Samples of a [`Block`].
@@ -35,5 +35,9 @@ pub const fn duration_of(samples: u64) -> Duration {
 
 /// A finite sample in −1..1: drivers have been seen to deliver NaN and more than full scale.
 pub(crate) fn bounded(sample: f32) -> f32 {
-    if sample.is_nan() { 0.0 } else { sample.clamp(-1.0, 1.0) }
+    if sample.is_nan() {
+        0.0
+    } else {
+        sample.clamp(-1.0, 1.0)
+    }
 }

@@ -67,9 +67,12 @@ impl OpeningOutput {
     /// it is open and whenever the device has taken samples.
     pub fn start(id: Option<String>, writer: Thread, now: Instant) -> Self {
         let waiting = writer.clone();
-        Self(Opening::<Opened>::start("speaker", now, waiting, move || {
-            open(id.as_deref(), &writer)
-        }))
+        Self(Opening::<Opened>::start(
+            "speaker",
+            now,
+            waiting,
+            move || open(id.as_deref(), &writer),
+        ))
     }
 
     /// The speaker as soon as it is open.
@@ -162,9 +165,13 @@ impl Callback {
         }
         self.started |= available > 0;
         if self.started {
-            self.shared.missing.fetch_add((wanted - available) as u64, Ordering::Relaxed);
+            self.shared
+                .missing
+                .fetch_add((wanted - available) as u64, Ordering::Relaxed);
         }
-        self.shared.largest_request.fetch_max(wanted as u32, Ordering::Relaxed);
+        self.shared
+            .largest_request
+            .fetch_max(wanted as u32, Ordering::Relaxed);
         self.shared.health.called();
         self.writer.unpark();
     }
@@ -177,13 +184,24 @@ fn open(id: Option<&str>, writer: &Thread) -> Result<(cpal::Stream, Opened), Dev
         .map_err(|error| device_error(&error))?
         .collect();
     let default = device.default_output_config().ok();
-    let mut last = DeviceError::new(DeviceProblem::Unsupported, "the device lists no usable format");
+    let mut last = DeviceError::new(
+        DeviceProblem::Unsupported,
+        "the device lists no usable format",
+    );
     for (config, format) in candidates(&listed, default.as_ref(), 2, BUFFER_FRAMES) {
         match build(&device, config, format, writer) {
             Ok((stream, ring, shared)) => {
                 tracing::debug!(label, ?config, ?format, "speaker opened");
                 let rate = config.sample_rate;
-                return Ok((stream, Opened { label, rate, ring, shared }));
+                return Ok((
+                    stream,
+                    Opened {
+                        label,
+                        rate,
+                        ring,
+                        shared,
+                    },
+                ));
             }
             Err(error) => last = error,
         }
@@ -199,7 +217,8 @@ fn build(
     format: SampleFormat,
     writer: &Thread,
 ) -> Result<Built, DeviceError> {
-    let (producer, consumer) = rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
+    let (producer, consumer) =
+        rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
     let shared = Arc::new(Shared::default());
     let callback = Callback {
         ring: consumer,

@@ -10,7 +10,10 @@ where
     T: Sample,
     f32: FromSample<T>,
 {
-    let sum: f32 = frame.iter().map(|sample| bounded(f32::from_sample_(*sample))).sum();
+    let sum: f32 = frame
+        .iter()
+        .map(|sample| bounded(f32::from_sample_(*sample)))
+        .sum();
     sum / frame.len().max(1) as f32
 }
 
@@ -31,17 +34,41 @@ pub(crate) mod testing {
     /// A sine of this frequency.
     pub(crate) fn sine(hz: f32, amplitude: f32, rate: u32, samples: usize) -> Vec<f32> {
         let step = std::f64::consts::TAU * f64::from(hz) / f64::from(rate);
-        (0..samples).map(|i| amplitude * (i as f64 * step).sin() as f32).collect()
+        (0..samples)
+            .map(|i| amplitude * (i as f64 * step).sin() as f32)
+            .collect()
+    }
+
+    /// Something that a codec takes for a voice: a buzz of changing pitch in syllables.
+    pub(crate) fn voice(samples: usize) -> Vec<f32> {
+        let (mut phase, tau) = (0.0_f64, std::f64::consts::TAU);
+        (0..samples)
+            .map(|i| {
+                let time = i as f64 / 48_000.0;
+                phase += tau * (140.0 + 30.0 * (tau * 1.3 * time).sin()) / 48_000.0;
+                let buzz: f64 = (1..16)
+                    .map(|k| {
+                        // Two formants that wander.
+                        let hz = 140.0 * f64::from(k);
+                        let first =
+                            (-((hz - 500.0 - 200.0 * (tau * time).sin()) / 200.0).powi(2)).exp();
+                        let second = (-((hz - 1_500.0) / 300.0).powi(2)).exp();
+                        (first + 0.5 * second + 0.1) * (f64::from(k) * phase).sin()
+                    })
+                    .sum();
+                let syllable = 0.55 - 0.45 * (tau * 4.0 * time).cos();
+                (0.15 * syllable * buzz) as f32
+            })
+            .collect()
     }
 
     /// Frequency of a clean tone, from its rising zero crossings.
     pub(crate) fn frequency(samples: &[f32], rate: u32) -> f32 {
-        let crossings: Vec<usize> =
-            (1..samples.len()).filter(|&i| samples[i - 1] < 0.0 && samples[i] >= 0.0).collect();
+        let crossings: Vec<usize> = (1..samples.len())
+            .filter(|&i| samples[i - 1] < 0.0 && samples[i] >= 0.0)
+            .collect();
         match crossings[..] {
-            [first, .., last] => {
-                (crossings.len() - 1) as f32 * rate as f32 / (last - first) as f32
-            }
+            [first, .., last] => (crossings.len() - 1) as f32 * rate as f32 / (last - first) as f32,
             _ => 0.0,
         }
     }

@@ -41,7 +41,9 @@ impl Resampler {
             let detail = format!("cannot convert from {from_hz} Hz to {to_hz} Hz");
             return Err(DeviceError::new(DeviceProblem::Unsupported, detail));
         }
-        let filter = (from_hz != to_hz).then(|| Filter::new(from_hz, to_hz)).transpose()?;
+        let filter = (from_hz != to_hz)
+            .then(|| Filter::new(from_hz, to_hz))
+            .transpose()?;
         Ok(Self {
             filter: filter.map(Box::new),
         })
@@ -58,15 +60,15 @@ impl Resampler {
 
 impl Filter {
     fn new(from_hz: u32, to_hz: u32) -> Result<Self, DeviceError> {
-        let parameters = SincInterpolationParameters::new(FILTER_SAMPLES, WindowFunction::Blackman2)
-            .oversampling_factor(256)
-            .interpolation(SincInterpolationType::Linear);
+        let parameters =
+            SincInterpolationParameters::new(FILTER_SAMPLES, WindowFunction::Blackman2)
+                .oversampling_factor(256)
+                .interpolation(SincInterpolationType::Linear);
         let piece = (from_hz / PIECES_PER_SECOND) as usize;
         // The margin of 1 % on the ratio leaves room for steering against clock drift.
         let ratio = f64::from(to_hz) / f64::from(from_hz);
-        let resampler =
-            Async::new_sinc(ratio, 1.01, &parameters, piece, 1, FixedAsync::Input)
-                .map_err(|error| DeviceError::new(DeviceProblem::Unsupported, error))?;
+        let resampler = Async::new_sinc(ratio, 1.01, &parameters, piece, 1, FixedAsync::Input)
+            .map_err(|error| DeviceError::new(DeviceProblem::Unsupported, error))?;
         let result = vec![0.0; resampler.output_frames_max()];
         Ok(Self {
             resampler,
@@ -102,7 +104,9 @@ mod tests {
 
     #[test]
     fn keeps_pitch_level_and_length_at_every_usual_rate() {
-        for rate in [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000] {
+        for rate in [
+            8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000,
+        ] {
             for (from, to) in [(rate, 48_000), (48_000, rate)] {
                 let mut resampler = Resampler::new(from, to).expect("usual rates");
                 let mut output = Vec::new();
@@ -113,7 +117,9 @@ mod tests {
                 assert!((-0.001..0.01).contains(&missing), "{from}→{to}: {missing}");
                 let settled = &output[output.len() / 4..];
                 assert!((frequency(settled, to) - 440.0).abs() < 3.0, "{from}→{to}");
-                let peak = settled.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+                let peak = settled
+                    .iter()
+                    .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
                 assert!((peak - 0.5).abs() < 0.01, "{from}→{to}: {peak}");
             }
         }
@@ -124,7 +130,9 @@ mod tests {
         let mut resampler = Resampler::new(48_000, 8_000).expect("usual rates");
         let mut output = Vec::new();
         resampler.process(&sine(10_000.0, 0.5, 48_000, 48_000), &mut output);
-        let rest = output[800..].iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+        let rest = output[800..]
+            .iter()
+            .fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
         assert!(rest < 0.001, "{rest}");
     }
 

@@ -76,9 +76,10 @@ impl<T> Opening<T> {
                 DeviceProblem::Failed,
                 "the device did not open in time",
             ))),
-            Err(TryRecvError::Disconnected) => {
-                Some(Err(DeviceError::new(DeviceProblem::Failed, "opening the device failed")))
-            }
+            Err(TryRecvError::Disconnected) => Some(Err(DeviceError::new(
+                DeviceProblem::Failed,
+                "opening the device failed",
+            ))),
         }
     }
 }
@@ -95,7 +96,9 @@ fn retry_while_busy<T>(open: &dyn Fn() -> Result<T, DeviceError>) -> Result<T, D
 
 /// Dropping it closes the stream, on the stream's own thread and without waiting.
 #[derive(Debug)]
-pub(super) struct StreamGuard(#[expect(dead_code, reason = "its being dropped is the message")] Sender<()>);
+pub(super) struct StreamGuard(
+    #[expect(dead_code, reason = "its being dropped is the message")] Sender<()>,
+);
 
 /// Runs something that may never return on a disposable thread.
 ///
@@ -113,7 +116,10 @@ pub(super) fn within<T: Send + 'static>(
         })
         .map_err(|error| DeviceError::new(DeviceProblem::Failed, error))?;
     result.recv_timeout(limit).unwrap_or_else(|_| {
-        Err(DeviceError::new(DeviceProblem::Failed, "the sound system does not answer"))
+        Err(DeviceError::new(
+            DeviceProblem::Failed,
+            "the sound system does not answer",
+        ))
     })
 }
 
@@ -146,7 +152,9 @@ impl Health {
                 let _ = self.fatal.set(lost());
             }
             ErrorKind::PermissionDenied => {
-                let _ = self.fatal.set(DeviceError::new(DeviceProblem::Denied, error));
+                let _ = self
+                    .fatal
+                    .set(DeviceError::new(DeviceProblem::Denied, error));
             }
             ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun => {}
             _ => {
@@ -191,9 +199,16 @@ impl Watchdog {
             self.callbacks = callbacks;
             self.silent_since = now;
         }
-        let limit = if self.callbacks == 0 { SILENT_AFTER_OPENING } else { SILENT_AFTER };
+        let limit = if self.callbacks == 0 {
+            SILENT_AFTER_OPENING
+        } else {
+            SILENT_AFTER
+        };
         if now.saturating_duration_since(self.silent_since) >= limit {
-            return Err(DeviceError::new(DeviceProblem::Lost, "the device has stopped delivering"));
+            return Err(DeviceError::new(
+                DeviceProblem::Lost,
+                "the device has stopped delivering",
+            ));
         }
         self.check_errors(now)
     }
@@ -201,13 +216,21 @@ impl Watchdog {
     fn check_errors(&mut self, now: Instant) -> Result<(), DeviceError> {
         let errors = self.health.errors.load(Ordering::Relaxed);
         if errors - self.errors > MAX_ERRORS {
-            let words = self.health.passing.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let words = self
+                .health
+                .passing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
             let words = words.unwrap_or_else(|| "the device reports errors".to_owned());
             return Err(DeviceError::new(DeviceProblem::Lost, words));
         }
         if now.saturating_duration_since(self.window_start) >= ERROR_WINDOW {
             if errors > self.errors {
-                tracing::debug!(errors = errors - self.errors, "audio device reported errors");
+                tracing::debug!(
+                    errors = errors - self.errors,
+                    "audio device reported errors"
+                );
             }
             self.errors = errors;
             self.window_start = now;
@@ -232,12 +255,21 @@ mod tests {
     #[test]
     fn a_device_that_falls_silent_is_lost() {
         let (health, mut watchdog, start) = watchdog();
-        assert_eq!(watchdog.check(start + Duration::from_secs(4)), Ok(()), "may take its time");
+        assert_eq!(
+            watchdog.check(start + Duration::from_secs(4)),
+            Ok(()),
+            "may take its time"
+        );
         health.called();
         let called = start + Duration::from_millis(4_100);
         assert_eq!(watchdog.check(called), Ok(()));
-        assert_eq!(watchdog.check(called + Duration::from_millis(1_900)), Ok(()));
-        let error = watchdog.check(called + Duration::from_secs(2)).expect_err("silent");
+        assert_eq!(
+            watchdog.check(called + Duration::from_millis(1_900)),
+            Ok(())
+        );
+        let error = watchdog
+            .check(called + Duration::from_secs(2))
+            .expect_err("silent");
         assert_eq!(error.problem, DeviceProblem::Lost);
     }
 
@@ -256,7 +288,10 @@ mod tests {
         health.failed(&error(cpal::ErrorKind::StreamInvalidated));
         health.failed(&error(cpal::ErrorKind::PermissionDenied));
         let error = watchdog.check(now).expect_err("invalidated");
-        assert_eq!((error.problem, &*error.detail), (DeviceProblem::Lost, "it said"));
+        assert_eq!(
+            (error.problem, &*error.detail),
+            (DeviceProblem::Lost, "it said")
+        );
     }
 
     #[test]
@@ -287,7 +322,10 @@ mod tests {
             Ok(((), 1))
         });
         assert!(opening.poll(now).is_none());
-        let error = opening.poll(now + OPEN_TIMEOUT).expect("over").expect_err("too late");
+        let error = opening
+            .poll(now + OPEN_TIMEOUT)
+            .expect("over")
+            .expect_err("too late");
         assert_eq!(error.problem, DeviceProblem::Failed);
     }
 
@@ -313,9 +351,10 @@ mod tests {
             }
         }
         let (dropped, was_dropped) = mpsc::channel();
-        let mut opening = Opening::<u8>::start("test", Instant::now(), thread::current(), move || {
-            Ok((Stream(dropped.clone()), 7))
-        });
+        let mut opening =
+            Opening::<u8>::start("test", Instant::now(), thread::current(), move || {
+                Ok((Stream(dropped.clone()), 7))
+            });
         let (guard, value) = loop {
             match opening.poll(Instant::now()) {
                 Some(result) => break result.expect("opens"),
@@ -323,9 +362,14 @@ mod tests {
             }
         };
         assert_eq!(value, 7);
-        assert!(was_dropped.try_recv().is_err(), "open as long as the guard lives");
+        assert!(
+            was_dropped.try_recv().is_err(),
+            "open as long as the guard lives"
+        );
         drop(guard);
-        let by = was_dropped.recv_timeout(Duration::from_secs(5)).expect("closed");
+        let by = was_dropped
+            .recv_timeout(Duration::from_secs(5))
+            .expect("closed");
         assert_ne!(by, thread::current().id());
     }
 }

@@ -97,7 +97,9 @@ mod tests {
         assert!((frequency(&samples[24_000..72_000], AUDIO_CLOCK_HZ) - 440.0).abs() < 1.0);
         assert!((peak(&samples) - 0.1).abs() < 0.001);
         assert!(mean_square(&samples[96_000 - 480..96_480]) < 1e-8);
-        let step = samples.windows(2).fold(0.0_f32, |step, pair| step.max((pair[1] - pair[0]).abs()));
+        let step = samples
+            .windows(2)
+            .fold(0.0_f32, |step, pair| step.max((pair[1] - pair[0]).abs()));
         assert!(step < 0.007, "{step}");
     }
 

@@ -111,7 +111,9 @@ impl WavSource {
             return Err(file_error(&self.label, &detail));
         }
         self.read_in_pass = 0;
-        self.reader.seek(0).map_err(|error| file_error(&self.label, &error.to_string()))
+        self.reader
+            .seek(0)
+            .map_err(|error| file_error(&self.label, &error.to_string()))
     }
 
     /// `false` at the end, or where a truncated file stops.
@@ -124,9 +126,9 @@ impl WavSource {
         for _ in 0..frames {
             let frame = match self.spec.sample_format {
                 SampleFormat::Float => sum_frame(self.reader.samples::<f32>(), channels, |it| it),
-                SampleFormat::Int => {
-                    sum_frame(self.reader.samples::<i32>(), channels, |it| it as f32 * scale)
-                }
+                SampleFormat::Int => sum_frame(self.reader.samples::<i32>(), channels, |it| {
+                    it as f32 * scale
+                }),
             };
             match frame {
                 Some(sum) => self.raw.push(sum / channels as f32),
@@ -209,7 +211,8 @@ impl WavSink {
         if let Some(error) = self.failure.get() {
             return Err(error.clone());
         }
-        if let Some(Err(TrySendError::Full(_))) = self.queue.as_ref().map(|it| it.try_send(*block)) {
+        if let Some(Err(TrySendError::Full(_))) = self.queue.as_ref().map(|it| it.try_send(*block))
+        {
             self.dropped += 1;
             if self.dropped == 1 {
                 tracing::warn!(file = self.label, "the disk is too slow, sound is left out");
@@ -227,7 +230,9 @@ impl WavSink {
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
-        self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
+        self.failure
+            .get()
+            .map_or(Ok(()), |error| Err(error.clone()))
     }
 }
 
@@ -260,5 +265,8 @@ fn file_error(label: &str, detail: &str) -> DeviceError {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |it| it.to_string_lossy().into_owned())
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |it| it.to_string_lossy().into_owned(),
+    )
 }

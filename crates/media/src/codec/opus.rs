@@ -52,9 +52,12 @@ impl OpusEncoder {
     /// # Errors
     /// [`CodecError`] when the library refuses, which only happens without memory.
     pub fn new() -> Result<Self, CodecError> {
-        let mut encoder =
-            opus::Encoder::new(AUDIO_CLOCK_HZ, opus::Channels::Mono, opus::Application::Voip)
-                .map_err(setup_error)?;
+        let mut encoder = opus::Encoder::new(
+            AUDIO_CLOCK_HZ,
+            opus::Channels::Mono,
+            opus::Application::Voip,
+        )
+        .map_err(setup_error)?;
         encoder.set_complexity(COMPLEXITY).map_err(setup_error)?;
         encoder.set_inband_fec(true).map_err(setup_error)?;
         encoder.set_dtx(true).map_err(setup_error)?;
@@ -73,7 +76,9 @@ impl OpusEncoder {
     /// [`CodecError`] when the library refuses.
     pub fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<(), CodecError> {
         let bps = bitrate.clamp(MIN_BITRATE, MAX_BITRATE).bps() as i32;
-        self.encoder.set_bitrate(opus::Bitrate::Bits(bps)).map_err(setup_error)
+        self.encoder
+            .set_bitrate(opus::Bitrate::Bits(bps))
+            .map_err(setup_error)
     }
 
     /// Declares how many packets of a hundred get lost, which decides how much repair data is
@@ -82,7 +87,9 @@ impl OpusEncoder {
     /// # Errors
     /// [`CodecError`] when the library refuses.
     pub fn set_expected_loss(&mut self, percent: u8) -> Result<(), CodecError> {
-        self.encoder.set_packet_loss_perc(percent.min(100).into()).map_err(setup_error)
+        self.encoder
+            .set_packet_loss_perc(percent.min(100).into())
+            .map_err(setup_error)
     }
 
     /// Compresses 20 ms.
@@ -95,7 +102,11 @@ impl OpusEncoder {
             .encode_float(samples, &mut self.buffer[..])
             .map_err(|error| CodecError::Encode(error.to_string()))?;
         let packet = Bytes::copy_from_slice(&self.buffer[..length]);
-        Ok(if length <= DTX_BYTES { Encoded::Silence(packet) } else { Encoded::Packet(packet) })
+        Ok(if length <= DTX_BYTES {
+            Encoded::Silence(packet)
+        } else {
+            Encoded::Packet(packet)
+        })
     }
 }
 
@@ -112,7 +123,8 @@ impl OpusDecoder {
     /// [`CodecError`] when the library refuses, which only happens without memory.
     pub fn new() -> Result<Self, CodecError> {
         Ok(Self {
-            decoder: opus::Decoder::new(AUDIO_CLOCK_HZ, opus::Channels::Mono).map_err(setup_error)?,
+            decoder: opus::Decoder::new(AUDIO_CLOCK_HZ, opus::Channels::Mono)
+                .map_err(setup_error)?,
         })
     }
 
@@ -127,7 +139,9 @@ impl OpusDecoder {
     ) -> Result<usize, CodecError> {
         // An empty packet would mean "conceal" to the library.
         packet_samples(packet)?;
-        self.decoder.decode_float(packet, out, false).map_err(decode_error)
+        self.decoder
+            .decode_float(packet, out, false)
+            .map_err(decode_error)
     }
 
     /// Restores, as well as it can, the `out.len()` samples just before `next_packet` from the
@@ -137,7 +151,9 @@ impl OpusDecoder {
     /// [`CodecError`] for a malformed packet.
     pub fn repair(&mut self, next_packet: &[u8], out: &mut [f32]) -> Result<(), CodecError> {
         packet_samples(next_packet)?;
-        self.decoder.decode_float(next_packet, out, true).map_err(decode_error)?;
+        self.decoder
+            .decode_float(next_packet, out, true)
+            .map_err(decode_error)?;
         Ok(())
     }
 
@@ -147,7 +163,9 @@ impl OpusDecoder {
     /// # Errors
     /// [`CodecError`] for a length that is no multiple of 2.5 ms.
     pub fn conceal(&mut self, out: &mut [f32]) -> Result<(), CodecError> {
-        self.decoder.decode_float(&[], out, false).map_err(decode_error)?;
+        self.decoder
+            .decode_float(&[], out, false)
+            .map_err(decode_error)?;
         Ok(())
     }
 
@@ -205,14 +223,13 @@ fn decode_error(error: opus::Error) -> CodecError {
 mod tests {
     use super::*;
     use crate::audio::level::mean_square;
-    use crate::audio::pcm::testing::{frequency, sine};
+    use crate::audio::pcm::testing::{frequency, sine, voice};
     use proptest::prelude::*;
 
-    /// Packets of a tone, encoded with this declared loss.
-    fn tone_packets(frames: usize, expected_loss: u8) -> Vec<Bytes> {
+    fn encode_all(samples: &[f32], expected_loss: u8) -> Vec<Bytes> {
         let mut encoder = OpusEncoder::new().expect("encoder");
         encoder.set_expected_loss(expected_loss).expect("valid");
-        sine(220.0, 0.3, AUDIO_CLOCK_HZ, frames * FRAME_SAMPLES)
+        samples
             .as_chunks::<FRAME_SAMPLES>()
             .0
             .iter()
@@ -244,7 +261,10 @@ mod tests {
 
     #[test]
     fn a_tone_survives_at_its_pitch_and_level() {
-        let decoded = decode_all(&tone_packets(100, 10), |_| false);
+        let decoded = decode_all(
+            &encode_all(&sine(220.0, 0.3, AUDIO_CLOCK_HZ, 96_000), 10),
+            |_| false,
+        );
         assert_eq!(decoded.len(), 100 * FRAME_SAMPLES);
         let settled = &decoded[10_000..];
         assert!((frequency(settled, AUDIO_CLOCK_HZ) - 220.0).abs() < 2.0);
@@ -253,9 +273,15 @@ mod tests {
 
     #[test]
     fn repair_data_is_sent_when_loss_is_declared_and_restores_what_was_lost() {
-        let with = tone_packets(60, 10);
-        let without = tone_packets(60, 0);
-        assert!(with[10..].iter().filter(|packet| has_repair_data(packet)).count() > 40);
+        let with = encode_all(&voice(60 * FRAME_SAMPLES), 10);
+        let without = encode_all(&voice(60 * FRAME_SAMPLES), 0);
+        assert!(
+            with[10..]
+                .iter()
+                .filter(|packet| has_repair_data(packet))
+                .count()
+                > 40
+        );
         assert!(!without.iter().any(|packet| has_repair_data(packet)));
 
         let clean = decode_all(&with, |_| false);
@@ -279,7 +305,9 @@ mod tests {
     fn the_bit_rate_is_kept_within_bounds() {
         let mut encoder = OpusEncoder::new().expect("encoder");
         encoder.set_bitrate(Bitrate::ZERO).expect("clamped");
-        encoder.set_bitrate(Bitrate::from_kbps(9_999_999)).expect("clamped");
+        encoder
+            .set_bitrate(Bitrate::from_kbps(9_999_999))
+            .expect("clamped");
         encoder.set_expected_loss(255).expect("clamped");
     }
 

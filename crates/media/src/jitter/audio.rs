@@ -236,7 +236,10 @@ impl AudioJitterBuffer {
     }
 
     fn span(&self) -> i64 {
-        match (self.packets.first_key_value(), self.packets.last_key_value()) {
+        match (
+            self.packets.first_key_value(),
+            self.packets.last_key_value(),
+        ) {
             (Some((first, _)), Some((last, _))) => last - first,
             _ => 0,
         }
@@ -282,7 +285,10 @@ impl AudioJitterBuffer {
     /// Decodes or invents until a block is there.
     fn fill(&mut self, now: i64) {
         while self.decoded.len() < BLOCK_SAMPLES {
-            let first = self.packets.first_key_value().map(|(timestamp, _)| *timestamp);
+            let first = self
+                .packets
+                .first_key_value()
+                .map(|(timestamp, _)| *timestamp);
             match first {
                 Some(timestamp) if timestamp <= self.next => self.decode_first(now),
                 Some(timestamp) if self.silent => self.rest_until(timestamp, now),
@@ -372,7 +378,10 @@ impl AudioJitterBuffer {
             return;
         }
         self.delay.observe_loss(true);
-        let payload = self.packets.get(&timestamp).map(|packet| packet.payload.clone());
+        let payload = self
+            .packets
+            .get(&timestamp)
+            .map(|packet| packet.payload.clone());
         let repair = payload.filter(|payload| gap <= self.packet && has_repair_data(payload));
         match repair {
             Some(payload) => self.append_repaired(&payload, frame),
@@ -398,7 +407,11 @@ impl AudioJitterBuffer {
         let tail = self.blend_tail();
         let start = self.decoded.len();
         self.decoded.resize(start + samples as usize, 0.0);
-        if self.decoder.repair(next_payload, &mut self.decoded[start..]).is_err() {
+        if self
+            .decoder
+            .repair(next_payload, &mut self.decoded[start..])
+            .is_err()
+        {
             self.decoded.truncate(start);
             self.append_concealed(samples);
             return;
@@ -507,7 +520,10 @@ impl AudioJitterBuffer {
     fn decode_ahead(&mut self, now: i64) {
         while self.decoded.len() < BLOCK_SAMPLES + stretch::NEEDED
             && !self.silent
-            && self.packets.first_key_value().is_some_and(|(first, _)| *first <= self.next)
+            && self
+                .packets
+                .first_key_value()
+                .is_some_and(|(first, _)| *first <= self.next)
         {
             self.decode_first(now);
         }

@@ -9,8 +9,8 @@ const BINS: usize = 200;
 /// Share of packets that are to be in time. The rest is repaired or concealed: waiting for it
 /// too would delay everything that everybody hears.
 const QUANTILE: f32 = 0.96;
-/// How long a packet counts: after 500 packets, 10 s, to about a third.
-const FORGET: f32 = 0.998;
+/// How long a packet counts: after 200 packets, 4 s, to about a third.
+const FORGET: f32 = 0.995;
 /// On top of the quantile, for the 10 ms steps of playout.
 const MARGIN: i64 = 480;
 /// Until this many packets have been seen, at least [`START_TARGET`] is waited.
@@ -29,6 +29,8 @@ const BUCKET: i64 = 48_000;
 #[derive(Debug, Clone)]
 pub(super) struct DelayEstimator {
     histogram: [f32; BINS],
+    /// The transit that the histogram counts from.
+    origin: i64,
     packets: u32,
     loss: f32,
     /// Smallest transit per bucket, the newest last: (start of the bucket, transit).
@@ -41,6 +43,7 @@ impl DelayEstimator {
     pub(super) fn new() -> Self {
         Self {
             histogram: [0.0; BINS],
+            origin: 0,
             packets: 0,
             loss: 0.0,
             fastest: VecDeque::with_capacity(BUCKETS + 1),
@@ -55,7 +58,9 @@ impl DelayEstimator {
         let transit = arrival - timestamp;
         self.observe_jitter(transit);
         self.observe_fastest(arrival, transit);
-        let late = transit - self.fastest_transit().unwrap_or(transit);
+        let fastest = self.fastest_transit().unwrap_or(transit);
+        self.move_origin(fastest);
+        let late = transit - fastest;
         let bin = (late / BIN).clamp(0, BINS as i64 - 1) as usize;
         self.packets = self.packets.saturating_add(1);
         // At first every packet weighs the same, later the last ones weigh most.
@@ -96,12 +101,29 @@ impl DelayEstimator {
 
     /// Whether a packet fits to what has been seen, or the sender's clock must have jumped.
     pub(super) fn is_plausible(&self, arrival: i64, timestamp: i64, tolerance: i64) -> bool {
-        self.fastest_transit().is_none_or(|fastest| (arrival - timestamp - fastest).abs() <= tolerance)
+        self.fastest_transit()
+            .is_none_or(|fastest| (arrival - timestamp - fastest).abs() <= tolerance)
     }
 
     /// Interarrival jitter in samples (RFC 3550 section 6.4.1).
     pub(super) fn jitter(&self) -> f64 {
         self.jitter
+    }
+
+    /// The fastest packet changes when the route does: what was late compared to the old one is
+    /// less late, or later, compared to the new one.
+    fn move_origin(&mut self, fastest: i64) {
+        let bins = (fastest - self.origin) / BIN;
+        if bins == 0 {
+            return;
+        }
+        self.origin += bins * BIN;
+        let mut moved = [0.0; BINS];
+        for (bin, share) in self.histogram.iter().enumerate() {
+            let bin = (bin as i64).saturating_sub(bins).clamp(0, BINS as i64 - 1);
+            moved[bin as usize] += share;
+        }
+        self.histogram = moved;
     }
 
     fn fastest_transit(&self) -> Option<i64> {
@@ -122,7 +144,10 @@ impl DelayEstimator {
         }
         let too_old = arrival - BUCKETS as i64 * BUCKET;
         while self.fastest.len() > BUCKETS
-            || self.fastest.front().is_some_and(|(start, _)| *start < too_old)
+            || self
+                .fastest
+                .front()
+                .is_some_and(|(start, _)| *start < too_old)
         {
             self.fastest.pop_front();
         }
@@ -160,7 +185,11 @@ mod tests {
         let rare = fed(2_000, |n| if n % 50 == 7 { 4_000 } else { 0 });
         assert_eq!(rare.target(PACKET), 720);
         let frequent = fed(2_000, |n| if n % 10 == 7 { 4_000 } else { 0 });
-        assert!((4_000..5_500).contains(&frequent.target(PACKET)), "{}", frequent.target(PACKET));
+        assert!(
+            (4_000..5_500).contains(&frequent.target(PACKET)),
+            "{}",
+            frequent.target(PACKET)
+        );
     }
 
     #[test]

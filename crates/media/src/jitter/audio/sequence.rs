@@ -53,6 +53,7 @@ impl Sequence {
             && (timestamp - stream.timestamp).abs() <= MAX_TIME_JUMP;
         if same && near && plausible(timestamp) {
             self.candidate = None;
+            stream.first = stream.first.min(stream.highest + i64::from(ahead));
             if ahead > 0 {
                 stream.highest += i64::from(ahead);
                 stream.timestamp = timestamp;
@@ -70,7 +71,10 @@ impl Sequence {
 
     /// Packets that the sender has sent, as far as the numbers tell.
     pub(super) fn expected(&self) -> u64 {
-        let current = self.stream.as_ref().map_or(0, |it| (it.highest - it.first + 1) as u64);
+        let current = self
+            .stream
+            .as_ref()
+            .map_or(0, |it| (it.highest - it.first + 1) as u64);
         self.expected_before + current
     }
 
@@ -88,5 +92,62 @@ impl Sequence {
             timestamp,
         });
         Verdict::Restart { timestamp }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn packet(number: u16, timestamp: u32) -> RtpPacket {
+        RtpPacket {
+            payload_type: 111,
+            ssrc: 1,
+            sequence_number: number,
+            timestamp,
+            marker: false,
+            payload: bytes::Bytes::new(),
+            arrival: Instant::now(),
+        }
+    }
+
+    fn always(_: i64) -> bool {
+        true
+    }
+
+    #[test]
+    fn numbers_wrap_and_packets_from_before_the_first_count() {
+        let mut sequence = Sequence::default();
+        let begin = sequence.judge(&packet(u16::MAX, u32::MAX - 959), always);
+        let Verdict::Restart { timestamp: first } = begin else {
+            panic!("{begin:?}");
+        };
+        let expect = |verdict, packets: i64| {
+            assert_eq!(verdict, Verdict::Member { timestamp: first + packets * 960 });
+        };
+        expect(sequence.judge(&packet(1, 960), always), 2);
+        expect(sequence.judge(&packet(0, 0), always), 1);
+        expect(sequence.judge(&packet(65_534, u32::MAX - 1_919), always), -1);
+        assert_eq!(sequence.expected(), 4);
+    }
+
+    #[test]
+    fn a_restart_needs_two_packets_in_a_row() {
+        let mut sequence = Sequence::default();
+        sequence.judge(&packet(10, 0), always);
+        assert_eq!(sequence.judge(&packet(40_000, 0), always), Verdict::Stray);
+        assert!(matches!(sequence.judge(&packet(11, 960), always), Verdict::Member { .. }));
+        assert_eq!(sequence.judge(&packet(40_001, 960), always), Verdict::Stray);
+        assert!(matches!(sequence.judge(&packet(40_002, 1_920), always), Verdict::Restart { .. }));
+        assert_eq!(sequence.expected(), 3);
+    }
+
+    #[test]
+    fn a_media_time_that_the_clock_contradicts_is_a_stray() {
+        let mut sequence = Sequence::default();
+        sequence.judge(&packet(10, 0), always);
+        assert_eq!(sequence.judge(&packet(11, 960), |_| false), Verdict::Stray);
     }
 }

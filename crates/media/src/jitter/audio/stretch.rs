@@ -68,7 +68,10 @@ fn best_lag(samples: &[f32], most: usize, force: bool) -> Option<usize> {
     let (lag, alike) = (MIN_LAG..=longest)
         .map(|lag| (lag, likeness(lag)))
         .max_by(|left, right| left.1.total_cmp(&right.1))?;
-    let loud = energy.max(dot(&samples[lag..lag + OVERLAP], &samples[lag..lag + OVERLAP]));
+    let loud = energy.max(dot(
+        &samples[lag..lag + OVERLAP],
+        &samples[lag..lag + OVERLAP],
+    ));
     (force || alike >= ALIKE || loud < QUIET * OVERLAP as f32).then_some(lag)
 }
 
@@ -82,7 +85,9 @@ mod tests {
     use crate::audio::pcm::testing::{frequency, sine};
 
     fn largest_step(samples: &[f32]) -> f32 {
-        samples.windows(2).fold(0.0, |step, pair| step.max((pair[1] - pair[0]).abs()))
+        samples
+            .windows(2)
+            .fold(0.0, |step, pair| step.max((pair[1] - pair[0]).abs()))
     }
 
     #[test]
@@ -97,7 +102,10 @@ mod tests {
             assert!(inserted >= MIN_LAG && longer.len() == original.len() + inserted);
             for changed in [&shorter, &longer] {
                 assert!((frequency(changed, 48_000) - hz).abs() < hz * 0.01, "{hz}");
-                assert!(largest_step(changed) < 1.1 * largest_step(&original), "{hz}");
+                assert!(
+                    largest_step(changed) < 1.1 * largest_step(&original),
+                    "{hz}"
+                );
             }
         }
     }
@@ -120,7 +128,10 @@ mod tests {
     fn too_little_is_left_alone() {
         for length in [0, 1, OVERLAP, OVERLAP + MIN_LAG - 1] {
             let mut short = vec![0.0; length];
-            assert_eq!((remove(&mut short, MAX_LAG, true), insert(&mut short)), (0, 0));
+            assert_eq!(
+                (remove(&mut short, MAX_LAG, true), insert(&mut short)),
+                (0, 0)
+            );
         }
         assert_eq!(remove(&mut vec![0.0; NEEDED], MIN_LAG - 1, true), 0);
     }

@@ -6,15 +6,19 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::audio::level::mean_square;
-use crate::audio::pcm::testing::{frequency, sine};
+use crate::audio::pcm::testing::{frequency, sine, voice};
 use crate::codec::opus::{Encoded, OpusEncoder};
 
 const PACKET_MS: u64 = 20;
 
 /// Opus packets of a 220 Hz tone, 20 ms each.
 fn tone_packets(count: usize) -> Vec<Bytes> {
+    encode_all(&sine(220.0, 0.3, AUDIO_CLOCK_HZ, count * FRAME_SAMPLES))
+}
+
+fn encode_all(samples: &[f32]) -> Vec<Bytes> {
     let mut encoder = OpusEncoder::new().expect("encoder");
-    sine(220.0, 0.3, AUDIO_CLOCK_HZ, count * FRAME_SAMPLES)
+    samples
         .as_chunks::<FRAME_SAMPLES>()
         .0
         .iter()
@@ -46,18 +50,19 @@ struct Run {
 }
 
 fn run(count: usize, arrives_after: impl Fn(u64) -> Option<u64>) -> Run {
-    run_with(count, arrives_after, |_| true)
+    run_with(tone_packets(count), arrives_after, |_| true)
 }
 
 /// `pulls` says whether the speaker takes a block at this time in ms.
 fn run_with(
-    count: usize,
+    payloads: Vec<Bytes>,
     arrives_after: impl Fn(u64) -> Option<u64>,
     pulls: impl Fn(u64) -> bool,
 ) -> Run {
     let start = Instant::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
-    let mut arrivals: Vec<(u64, RtpPacket)> = tone_packets(count)
+    let end = payloads.len() as u64 * PACKET_MS;
+    let mut arrivals: Vec<(u64, RtpPacket)> = payloads
         .into_iter()
         .enumerate()
         .filter_map(|(number, payload)| {
@@ -71,7 +76,6 @@ fn run_with(
     let mut arrivals = arrivals.into_iter().peekable();
     let (mut played, mut half) = (Vec::new(), AudioReceiveStats::default());
     let mut block = SILENCE;
-    let end = count as u64 * PACKET_MS;
     for ms in 0..end {
         while let Some((_, packet)) = arrivals.next_if(|(arrival, _)| *arrival <= ms) {
             buffer.push(packet, at(ms));
@@ -112,7 +116,9 @@ fn assert_clean_tone(run: &Run) {
     let settled = &run.played[24_000..];
     assert!((frequency(settled, AUDIO_CLOCK_HZ) - 220.0).abs() < 2.0);
     assert!((mean_square(settled).sqrt() - 0.212).abs() < 0.02);
-    let step = settled.windows(2).fold(0.0_f32, |step, pair| step.max((pair[1] - pair[0]).abs()));
+    let step = settled
+        .windows(2)
+        .fold(0.0_f32, |step, pair| step.max((pair[1] - pair[0]).abs()));
     assert!(step < 0.02, "a click of {step}");
 }
 
@@ -122,9 +128,16 @@ fn a_clean_path_adds_little_delay_and_changes_nothing() {
     assert_clean_tone(&run);
     assert_eq!(run.stats.concealed_samples, 0);
     assert_eq!(run.stats.packets_lost, 0);
-    assert_eq!(run.stats.packets_received, 500);
+    assert_eq!(
+        run.stats.packets_received, 499,
+        "the last one is still on its way"
+    );
     assert_eq!(run.stats.packets_discarded, 0);
-    assert!((10.0..30.0).contains(&run.settled_delay_ms), "{}", run.settled_delay_ms);
+    assert!(
+        (10.0..30.0).contains(&run.settled_delay_ms),
+        "{}",
+        run.settled_delay_ms
+    );
     assert!(run.stats.jitter < 0.001);
     // 0.3 of full scale: 0.045 per second.
     let power = run.stats.total_audio_energy / run.stats.total_samples_duration;
@@ -135,25 +148,31 @@ fn a_clean_path_adds_little_delay_and_changes_nothing() {
 fn jitter_is_waited_for_and_no_longer_than_needed() {
     let run = run(1_500, |n| Some(30 + random(n, 40)));
     assert!(concealed_share(&run.stats) < 0.01, "{:?}", run.stats);
-    assert!((20.0..60.0).contains(&run.settled_delay_ms), "{}", run.settled_delay_ms);
+    assert!(
+        (20.0..60.0).contains(&run.settled_delay_ms),
+        "{}",
+        run.settled_delay_ms
+    );
     assert!(run.stats.jitter > 0.005);
 }
 
 #[test]
 fn delay_comes_down_when_the_network_calms() {
-    let run = run(3_000, |n| Some(if n < 500 { 30 + random(n, 100) } else { 30 }));
+    let run = run(3_000, |n| {
+        Some(if n < 500 { 30 + random(n, 100) } else { 30 })
+    });
     assert!(run.stats.removed_samples_for_acceleration > 1_000);
     assert!(run.settled_delay_ms < 30.0, "{}", run.settled_delay_ms);
 }
 
 #[test]
 fn single_losses_are_restored_from_the_next_packet() {
-    let run = run(1_500, |n| (n < 200 || n % 20 != 0).then_some(30));
+    let voice = encode_all(&voice(1_500 * FRAME_SAMPLES));
+    let run = run_with(voice, |n| (n < 200 || n % 20 != 0).then_some(30), |_| true);
     assert_eq!(run.stats.packets_lost, 65);
     let missing = 65 * FRAME_SAMPLES as u64;
     assert!(run.stats.fec_samples > missing * 8 / 10, "{:?}", run.stats);
     assert!(concealed_share(&run.stats) < 0.01, "{:?}", run.stats);
-    assert!((frequency(&run.played[24_000..], AUDIO_CLOCK_HZ) - 220.0).abs() < 3.0);
 }
 
 #[test]
@@ -162,7 +181,11 @@ fn bursts_are_concealed_and_counted() {
     assert_eq!(run.stats.packets_lost, 18 * 3);
     assert!(run.stats.concealment_events >= 18);
     // Of three missing packets one is restored, two are concealed: 18 · 40 ms of 20 s.
-    assert!((0.02..0.06).contains(&concealed_share(&run.stats)), "{:?}", run.stats);
+    assert!(
+        (0.02..0.06).contains(&concealed_share(&run.stats)),
+        "{:?}",
+        run.stats
+    );
     assert!(run.settled_delay_ms < 70.0, "{}", run.settled_delay_ms);
 }
 
@@ -172,12 +195,22 @@ fn reordering_is_undone() {
     let run = run(1_500, |n| Some(if n % 10 == 0 { 75 } else { 30 }));
     assert_eq!(run.stats.packets_lost, 0);
     assert!(concealed_share(&run.stats) < 0.01, "{:?}", run.stats);
-    assert!((35.0..80.0).contains(&run.settled_delay_ms), "{}", run.settled_delay_ms);
+    assert!(
+        (35.0..80.0).contains(&run.settled_delay_ms),
+        "{}",
+        run.settled_delay_ms
+    );
 }
 
 #[test]
 fn a_stall_is_silent_and_leaves_no_delay() {
-    let run = run(1_500, |n| Some(if (500..525).contains(&n) { 30 + (525 - n) * 20 } else { 30 }));
+    let run = run(1_500, |n| {
+        Some(if (500..525).contains(&n) {
+            30 + (525 - n) * 20
+        } else {
+            30
+        })
+    });
     assert!(run.settled_delay_ms < 40.0, "{}", run.settled_delay_ms);
     // Half a second was missing; it was not invented.
     let gap = &run.played[500 * FRAME_SAMPLES + 20_000..500 * FRAME_SAMPLES + 24_000];
@@ -186,7 +219,11 @@ fn a_stall_is_silent_and_leaves_no_delay() {
 
 #[test]
 fn a_speaker_that_stalls_leaves_no_delay() {
-    let run = run_with(1_500, |_| Some(30), |ms| !(5_000..7_000).contains(&ms));
+    let run = run_with(
+        tone_packets(1_500),
+        |_| Some(30),
+        |ms| !(5_000..7_000).contains(&ms),
+    );
     assert!(run.settled_delay_ms < 40.0, "{}", run.settled_delay_ms);
     assert!(run.stats.packets_discarded > 80);
 }
@@ -204,7 +241,11 @@ fn blocks_pulled_in_bursts_do_not_run_dry() {
             (0..4).for_each(|_| buffer.pull_10ms(now, &mut block));
         }
     }
-    assert!(concealed_share(&buffer.stats()) < 0.01, "{:?}", buffer.stats());
+    assert!(
+        concealed_share(&buffer.stats()) < 0.01,
+        "{:?}",
+        buffer.stats()
+    );
 }
 
 #[test]
@@ -371,24 +412,43 @@ fn drifting_clocks_keep_the_delay() {
 /// What a hostile or broken network can do.
 #[derive(Debug, Clone)]
 enum Step {
-    Push { number: u16, timestamp: u32, ssrc: u32, payload_type: u8, payload: Vec<u8>, age_ms: u64 },
-    Real { ahead: u8 },
+    Push {
+        number: u16,
+        timestamp: u32,
+        ssrc: u32,
+        payload_type: u8,
+        payload: Vec<u8>,
+        age_ms: u64,
+    },
+    Real {
+        ahead: u8,
+    },
     Pull,
-    Wait { ms: u64 },
+    Wait {
+        ms: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..60);
-    let push = (any::<u16>(), any::<u32>(), 0..3_u32, 110..113_u8, bytes, 0..2_000_u64).prop_map(
-        |(number, timestamp, ssrc, payload_type, payload, age_ms)| Step::Push {
-            number,
-            timestamp,
-            ssrc,
-            payload_type,
-            payload,
-            age_ms,
-        },
-    );
+    let push = (
+        any::<u16>(),
+        any::<u32>(),
+        0..3_u32,
+        110..113_u8,
+        bytes,
+        0..2_000_u64,
+    )
+        .prop_map(
+            |(number, timestamp, ssrc, payload_type, payload, age_ms)| Step::Push {
+                number,
+                timestamp,
+                ssrc,
+                payload_type,
+                payload,
+                age_ms,
+            },
+        );
     let step = prop_oneof![
         2 => push,
         6 => (0..5_u8).prop_map(|ahead| Step::Real { ahead }),
