@@ -76,7 +76,7 @@ pub struct VideoJitterStats {
     pub frames_assembled: u64,
     /// Key frames among them.
     pub key_frames_assembled: u64,
-    /// Frames of which at least one packet came and that were not handed on.
+    /// Frames whose first packet came and that were not handed on.
     pub frames_dropped: u64,
     /// Times that [`VideoOutput::NeedKeyFrame`] was given out.
     pub key_frames_requested: u64,
@@ -105,7 +105,7 @@ pub struct VideoJitterBuffer {
     repair_wait: Duration,
     request: Request,
     last_request: Option<Instant>,
-    ready: VecDeque<EncodedFrame>,
+    ready: VecDeque<Ready>,
     stats: VideoJitterStats,
 }
 
@@ -118,6 +118,13 @@ struct Stored {
     /// VP8 data without descriptor; empty in a packet that only fills up.
     data: Bytes,
     arrival: Instant,
+}
+
+/// A whole frame.
+#[derive(Debug)]
+struct Ready {
+    frame: EncodedFrame,
+    first_arrival: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -223,7 +230,11 @@ impl VideoJitterBuffer {
     /// Says that the decoder could not use the last frame: nothing is handed on before the next
     /// key frame.
     pub fn require_key_frame(&mut self, now: Instant) {
-        while self.ready.front().is_some_and(|frame| !frame.key_frame) {
+        while self
+            .ready
+            .front()
+            .is_some_and(|ready| !ready.frame.key_frame)
+        {
             self.ready.pop_front();
             self.stats.frames_dropped += 1;
         }
@@ -236,8 +247,11 @@ impl VideoJitterBuffer {
     /// What there is to do at `now`; call until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<VideoOutput> {
         self.give_up_on_gap(now);
-        if let Some(frame) = self.ready.pop_front() {
-            return Some(VideoOutput::Frame(frame));
+        if let Some(ready) = self.ready.pop_front() {
+            self.stats.frames_assembled += 1;
+            self.stats.key_frames_assembled += u64::from(ready.frame.key_frame);
+            self.stats.jitter_buffer_delay += now.saturating_duration_since(ready.first_arrival);
+            return Some(VideoOutput::Frame(ready.frame));
         }
         self.poll_request(now).then_some(VideoOutput::NeedKeyFrame)
     }
@@ -327,7 +341,7 @@ impl VideoJitterBuffer {
             self.skip_padding(&mut head);
             match self.walk(&mut head) {
                 Progress::Complete(last) => {
-                    if !self.finish(head.first, last, now) {
+                    if !self.finish(head.first, last) {
                         self.playing = false;
                         self.drop_below(last + 1);
                         self.abandon_head(now);
@@ -395,30 +409,19 @@ impl VideoJitterBuffer {
     }
 
     /// Hands on the frame from `first` to `last`; false when it is unusable.
-    fn finish(&mut self, first: i64, last: i64, now: Instant) -> bool {
-        let Some(frame) = self.assemble(first, last) else {
+    fn finish(&mut self, first: i64, last: i64) -> bool {
+        if self.ready.len() >= MAX_READY {
+            self.drop_ready();
+            return false;
+        }
+        let Some(ready) = self.assemble(first, last) else {
             return false;
         };
-        if self.ready.len() >= MAX_READY {
-            self.stats.frames_dropped += self.ready.len() as u64;
-            self.ready.clear();
-            return false;
-        }
-        if frame.key_frame {
-            self.resolution = frame.resolution;
-            self.stats.key_frames_assembled += 1;
+        if ready.frame.key_frame {
+            self.resolution = ready.frame.resolution;
             self.drop_below(first);
         }
-        let first_arrival = self
-            .packets
-            .range(first..=last)
-            .map(|(_, p)| p.arrival)
-            .min();
-        if let Some(arrival) = first_arrival {
-            self.stats.jitter_buffer_delay += now.saturating_duration_since(arrival);
-        }
-        self.stats.frames_assembled += 1;
-        self.ready.push_back(frame);
+        self.ready.push_back(ready);
         self.playing = true;
         self.request = Request::None;
         for sequence in first..=last {
@@ -429,7 +432,12 @@ impl VideoJitterBuffer {
         true
     }
 
-    fn assemble(&self, first: i64, last: i64) -> Option<EncodedFrame> {
+    fn drop_ready(&mut self) {
+        self.stats.frames_dropped += self.ready.len() as u64;
+        self.ready.clear();
+    }
+
+    fn assemble(&self, first: i64, last: i64) -> Option<Ready> {
         let packets = || self.packets.range(first..=last).map(|(_, packet)| packet);
         let data = match packets().count() {
             1 => packets().next()?.data.clone(),
@@ -444,12 +452,15 @@ impl VideoJitterBuffer {
             Vp8FrameHeader::Delta => (false, self.resolution),
         };
         (key_frame || self.playing).then_some(())?;
-        Some(EncodedFrame {
-            data,
-            key_frame,
-            rtp_timestamp: self.packets.get(&first)?.timestamp,
-            captured_at: packets().map(|packet| packet.arrival).max()?,
-            resolution,
+        Some(Ready {
+            frame: EncodedFrame {
+                data,
+                key_frame,
+                rtp_timestamp: self.packets.get(&first)?.timestamp,
+                captured_at: packets().map(|packet| packet.arrival).max()?,
+                resolution,
+            },
+            first_arrival: packets().map(|packet| packet.arrival).min()?,
         })
     }
 
@@ -480,30 +491,28 @@ impl VideoJitterBuffer {
 
     /// Drops everything. What is older than the last frame handed on stays unwanted.
     fn restart(&mut self, now: Instant) {
-        let floor = self.floor;
-        self.ready.clear();
-        self.drop_below(i64::MAX);
-        self.floor = floor;
+        self.drop_ready();
+        self.discard_below(i64::MAX);
         self.head = None;
         self.playing = false;
         self.request = Request::Due(now);
     }
 
-    /// Forgets all packets before this one, and counts the frames that they belonged to.
+    /// Nothing before this packet is wanted any more.
     fn drop_below(&mut self, end: i64) {
+        self.discard_below(end);
+        self.floor = self.floor.max(end);
+    }
+
+    /// Forgets the packets before this one, and counts the frames that they belonged to.
+    fn discard_below(&mut self, end: i64) {
         let kept = self.packets.split_off(&end);
         let dropped = std::mem::replace(&mut self.packets, kept);
-        let mut last_timestamp = None;
         for packet in dropped.values() {
             self.bytes -= packet.data.len();
-            if !packet.data.is_empty()
-                && last_timestamp.replace(packet.timestamp) != Some(packet.timestamp)
-            {
-                self.stats.frames_dropped += 1;
-            }
+            self.stats.frames_dropped += u64::from(packet.start);
         }
         self.key_starts = self.key_starts.split_off(&end);
-        self.floor = self.floor.max(end);
     }
 
     fn remove(&mut self, sequence: i64) {
@@ -524,7 +533,7 @@ impl VideoJitterBuffer {
             .find(|(_, packet)| now.saturating_duration_since(packet.arrival) < ORPHAN_AGE)
             .map(|(&sequence, _)| sequence);
         if let Some(sequence) = young {
-            self.drop_below(sequence);
+            self.discard_below(sequence);
         }
     }
 

@@ -31,13 +31,17 @@ fn encode(
     number: u32,
     key: bool,
 ) -> Option<EncodedFrame> {
+    let picture = picture(Resolution::new(size.0, size.1), number);
     encoder
-        .encode(
-            &picture(Resolution::new(size.0, size.1), number),
-            number.wrapping_mul(3000),
-            Instant::now(),
-            key,
-        )
+        .encode(&picture, number * 3000, Instant::now(), key)
+        .expect("encodes")
+}
+
+/// Encodes a picture that has little in common with the one before.
+fn encode_busy(encoder: &mut Vp8Encoder, number: u32) -> Option<EncodedFrame> {
+    let picture = picture(Resolution::new(640, 360), number * 13);
+    encoder
+        .encode(&picture, number * 3000, Instant::now(), false)
         .expect("encodes")
 }
 
@@ -80,7 +84,7 @@ fn a_key_frame_comes_when_forced() {
 fn measured(encoder: &mut Vp8Encoder, numbers: std::ops::Range<u32>) -> f64 {
     let seconds = f64::from(numbers.end - numbers.start) / 30.0;
     let bytes: usize = numbers
-        .filter_map(|number| encode(encoder, (640, 360), number * 7, false))
+        .filter_map(|number| encode_busy(encoder, number))
         .map(|frame| frame.data.len())
         .sum();
     bytes as f64 * 8.0 / seconds
@@ -136,7 +140,7 @@ fn the_size_changes_down_and_beyond_the_first_one() {
 fn too_little_bandwidth_drops_frames_instead_of_overshooting() {
     let mut encoder = encoder(640, 360, 30);
     let sent = (0..90_u32)
-        .filter_map(|number| encode(&mut encoder, (640, 360), number * 50, false))
+        .filter_map(|number| encode_busy(&mut encoder, number))
         .count();
     assert!(sent < 80, "{sent} of 90 frames were sent at 30 kbit/s");
     assert!(sent > 0);
