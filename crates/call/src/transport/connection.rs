@@ -29,12 +29,13 @@ use webrtc::peer_connection::{
 use webrtc::runtime::Runtime;
 
 use super::config::{IceServer, LocalAddresses, TransportConfig};
-use super::estimate::PublishedGcc;
+use super::estimate::{Estimate, PublishedGcc};
 use super::events::MediaReceiver;
 use super::interceptors::Chained;
 use super::interceptors::delivery::Delivery;
 use super::interceptors::meter::Meter;
 use super::interceptors::nack_pacing::NackPacing;
+use super::interceptors::repair_budget::RepairBudget;
 use super::interceptors::rtx::RtxUnwrapper;
 use super::stats::Streams;
 
@@ -98,8 +99,10 @@ pub(super) struct Tracks {
 /// What the packet chain needs from outside.
 pub(super) struct ChainParts {
     pub(super) estimator: PublishedGcc,
+    pub(super) estimate: Arc<Estimate>,
     pub(super) streams: Arc<Streams>,
     pub(super) receiver: Arc<dyn MediaReceiver>,
+    pub(super) rtx_ssrc: u32,
 }
 
 pub(super) async fn build(
@@ -249,9 +252,12 @@ fn media_engine() -> Result<MediaEngine> {
 fn chain(parts: ChainParts) -> Registry {
     let ChainParts {
         estimator,
+        estimate,
         streams,
         receiver,
+        rtx_ssrc,
     } = parts;
+    let repairs = RepairBudget::new(rtx_ssrc, estimate);
     let meter = Meter::new(Arc::clone(&streams), Arc::clone(&receiver));
     let nack_generator = NackGeneratorBuilder::new()
         .with_interval(NACK_INTERVAL)
@@ -266,6 +272,7 @@ fn chain(parts: ChainParts) -> Registry {
             CongestionControlBuilder::new(estimator).build(),
         )
         .with(Slot::TwccSender, TwccSenderBuilder::new().build())
+        .with(Slot::from(3_900), Chained::new(repairs))
         .with(Slot::NackResponder, nack_responder)
         .with(Slot::from(6_100), TwccReceiverBuilder::new().build())
         .with(

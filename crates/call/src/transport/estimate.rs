@@ -14,6 +14,11 @@ use super::config::TransportConfig;
 pub(super) struct Estimate(AtomicU64);
 
 impl Estimate {
+    #[cfg(test)]
+    pub(super) fn fixed(bitrate: Bitrate) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(bitrate.bps())))
+    }
+
     pub(super) fn get(&self) -> Bitrate {
         Bitrate::from_bps(self.0.load(Ordering::Relaxed))
     }

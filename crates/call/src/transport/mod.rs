@@ -293,8 +293,10 @@ impl Transport {
         let (estimator, estimate) = PublishedGcc::new(config);
         let parts = ChainParts {
             estimator,
+            estimate: Arc::clone(&estimate),
             streams: Arc::clone(&streams),
             receiver,
+            rtx_ssrc: ssrcs.video_rtx,
         };
         let connection = connection::build(config, nudged, handler, parts).await?;
         let tracks = connection::add_tracks(&*connection, ssrcs).await?;

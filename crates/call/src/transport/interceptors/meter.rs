@@ -82,8 +82,9 @@ impl Link for Meter {
         }
     }
 
-    fn write_rtp(&mut self, _now: Instant, packet: &rtp::Packet) {
+    fn write_rtp(&mut self, _now: Instant, packet: &rtp::Packet) -> Verdict {
         self.streams.sent(on_wire(packet));
+        Verdict::Pass
     }
 
     fn write_rtcp(&mut self, now: Instant, packets: &mut Vec<Box<dyn rtcp::Packet>>) -> Verdict {

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | 500 | [`meter`] | sees exactly what is on the wire, in both directions |
 //! | 1000–2000 | congestion control, transport-wide numbers | as the crate places them |
+//! | 3900 | [`repair_budget`] | below the NACK responder, which answers every request |
 //! | 4000 | NACK responder | as the crate places it |
 //! | 6100, 6200 | transport-wide feedback, receiver reports | below the unwrapper, so that a repair counts for the stream that carried it |
 //! | 6500 | [`rtx`] unwrapper | below the NACK generator, which otherwise never sees a repair and asks again for ever |
@@ -16,6 +17,7 @@
 pub(super) mod delivery;
 pub(super) mod meter;
 pub(super) mod nack_pacing;
+pub(super) mod repair_budget;
 pub(super) mod rtx;
 
 use std::collections::VecDeque;
@@ -41,7 +43,9 @@ pub(super) trait Link: Send + Sync {
 
     fn read_rtcp(&mut self, _now: Instant, _packets: &[Box<dyn rtcp::Packet>]) {}
 
-    fn write_rtp(&mut self, _now: Instant, _packet: &rtp::Packet) {}
+    fn write_rtp(&mut self, _now: Instant, _packet: &rtp::Packet) -> Verdict {
+        Verdict::Pass
+    }
 
     fn write_rtcp(&mut self, _now: Instant, _packets: &mut Vec<Box<dyn rtcp::Packet>>) -> Verdict {
         Verdict::Pass
@@ -97,10 +101,7 @@ impl<L: Link> Protocol<TaggedPacket, TaggedPacket, ()> for Chained<L> {
 
     fn handle_write(&mut self, mut message: TaggedPacket) -> Result<(), Error> {
         let verdict = match &mut message.message.packet {
-            Packet::Rtp(packet) => {
-                self.link.write_rtp(message.now, packet);
-                Verdict::Pass
-            }
+            Packet::Rtp(packet) => self.link.write_rtp(message.now, packet),
             Packet::Rtcp(packets) => self.link.write_rtcp(message.now, packets),
             _ => Verdict::Pass,
         };

@@ -21,6 +21,9 @@ const MAX_REQUESTS: u8 = 8;
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Time for the other side's scheduling on top of the round trip.
 const ANSWER_SLACK: Duration = Duration::from_millis(10);
+/// Each wait is this much longer than the one before: a path that fills up has a longer round
+/// trip than the last report said.
+const BACKOFF: f64 = 1.5;
 /// After this long the number belongs to another packet, or to one that nobody waits for.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// Requests that are remembered: as many as the generator's log has packets.
@@ -67,6 +70,7 @@ impl NackPacing {
         let same =
             |asked: &&mut Asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number;
         if let Some(asked) = self.asked.iter_mut().find(same) {
+            let wait = wait.mul_f64(BACKOFF.powi(i32::from(asked.times) - 1));
             let due = asked.times < MAX_REQUESTS && now.duration_since(asked.last) >= wait;
             if due {
                 asked.last = now;
@@ -143,14 +147,12 @@ mod tests {
         let tick = start + Duration::from_millis(20);
         assert_eq!(asked(&mut pacing, &[10, 11, 12], tick), [12]);
         assert_eq!(asked(&mut pacing, &[10, 12], start + wait), [10]);
-        for round in 2..20_u32 {
-            let times = usize::from(round < u32::from(MAX_REQUESTS));
-            assert_eq!(
-                asked(&mut pacing, &[10], start + wait * round).len(),
-                times,
-                "{round}"
-            );
+        let mut times = 2;
+        for tick in 1..200_u32 {
+            let at = start + wait + Duration::from_millis(20) * tick;
+            times += asked(&mut pacing, &[10], at).len();
         }
+        assert_eq!(times, usize::from(MAX_REQUESTS));
     }
 
     #[test]
