@@ -139,7 +139,11 @@ impl AudioSend {
 
     /// Counters since the start.
     pub fn stats(&self) -> AudioSendStats {
-        *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .shared
+            .stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,7 +165,12 @@ struct Chain {
 
 impl Chain {
     /// Takes 10 ms; every second call returns the 20 ms to encode. While `muted` these are zeros.
-    fn take(&mut self, block: &mut Block, muted: bool, now: Instant) -> Option<[f32; FRAME_SAMPLES]> {
+    fn take(
+        &mut self,
+        block: &mut Block,
+        muted: bool,
+        now: Instant,
+    ) -> Option<[f32; FRAME_SAMPLES]> {
         if let Some(injection) = &self.injection {
             injection.fill(block, now);
         }
@@ -457,7 +466,13 @@ impl Thread {
     }
 
     fn update_stats(&self, update: impl FnOnce(&mut AudioSendStats)) {
-        update(&mut self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner));
+        update(
+            &mut self
+                .shared
+                .stats
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     fn pause(&self, now: Instant) -> Duration {
@@ -488,24 +503,40 @@ mod tests {
     #[test]
     fn muting_also_covers_what_was_captured_just_before() {
         let mut chain = Chain::default();
-        assert!(chain.take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now()).is_none());
+        assert!(
+            chain
+                .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
+                .is_none()
+        );
         let frame = chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
         assert_eq!(frame, Some([0.0; FRAME_SAMPLES]));
-        assert!(chain.meter.shared().get().peak > 0.4, "the meter still shows the voice");
+        assert!(
+            chain.meter.shared().get().peak > 0.4,
+            "the meter still shows the voice"
+        );
     }
 
     #[test]
     fn unmuting_fades_in() {
         let mut chain = Chain::default();
         chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
-        let frame = chain.take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now()).expect("20 ms");
-        assert_eq!((frame[0], frame[BLOCK_SAMPLES], frame[FRAME_SAMPLES - 1]), (0.0, 0.0, 0.5));
+        let frame = chain
+            .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
+            .expect("20 ms");
+        assert_eq!(
+            (frame[0], frame[BLOCK_SAMPLES], frame[FRAME_SAMPLES - 1]),
+            (0.0, 0.0, 0.5)
+        );
     }
 
     #[test]
     fn what_is_sent_stays_in_step_with_the_clock() {
         let epoch = Instant::now();
-        let mut timeline = Timeline { epoch, next: 0, skipped: 0 };
+        let mut timeline = Timeline {
+            epoch,
+            next: 0,
+            skipped: 0,
+        };
         timeline.resume(epoch + Duration::from_millis(110));
         assert_eq!(timeline.advance(), 5 * 960);
         timeline.skip(500);

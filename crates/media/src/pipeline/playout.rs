@@ -99,7 +99,8 @@ impl Playout {
             level: meter.shared(),
             ..RemoteShared::default()
         });
-        self.worker.send(Command::Remote(queue, shared.clone(), meter));
+        self.worker
+            .send(Command::Remote(queue, shared.clone(), meter));
         RemoteAudio { packets, shared }
     }
 
@@ -149,7 +150,11 @@ impl RemoteAudio {
 
     /// Counters since the beginning.
     pub fn stats(&self) -> AudioReceiveStats {
-        let mut stats = *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats = *self
+            .shared
+            .stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
         // They did come in; that they never reached the buffer is our own doing.
         stats.packets_received += dropped;
@@ -187,7 +192,11 @@ impl Remote {
         self.buffer.pull_10ms(now, &mut block);
         self.meter.push(&block);
         mixer.add(&block);
-        *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = self.buffer.stats();
+        *self
+            .shared
+            .stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = self.buffer.stats();
         true
     }
 }
