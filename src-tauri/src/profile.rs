@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::recent_calls::{self, RecentCall};
 use crate::settings::Settings;
-use crate::store::{JsonFile, Loaded};
+use crate::store::{self, JsonFile, Loaded};
 
 /// Something that the person should know, though everything goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, specta::Type)]
@@ -65,14 +65,13 @@ impl Profile {
         let settings_file = JsonFile::new(folder, "settings");
         let recent_calls_file = JsonFile::new(folder, "recent-calls");
         let mut notices = Vec::new();
-        let loaded = settings_file.load(|s: &Settings| s.check().map_err(|p| p.to_string()));
         let settings = value_or_default(
-            loaded,
+            settings_file.load(Settings::read),
             (NoticeCode::SettingsSetAside, NoticeCode::SettingsUnreadable),
             &mut notices,
         );
         let recent_calls = value_or_default(
-            recent_calls_file.load(accept_all),
+            recent_calls_file.load(store::plain),
             (
                 NoticeCode::RecentCallsSetAside,
                 NoticeCode::RecentCallsUnreadable,
@@ -134,7 +133,7 @@ impl Profile {
 
     /// The size that the window last had.
     pub(crate) fn window_size(&self) -> Option<WindowSize> {
-        match self.window_file.load(|_| Ok(())) {
+        match self.window_file.load(store::plain) {
             Loaded::Value(size) => Some(size),
             Loaded::Missing => None,
             // Not worth a notice: the window has its usual size.
@@ -162,7 +161,7 @@ impl Profile {
         let file = &self.recent_calls_file;
         let lock = file.lock();
         if lock.is_ok()
-            && let Loaded::Value(on_disk) = file.load(accept_all)
+            && let Loaded::Value(on_disk) = file.load(store::plain)
         {
             *calls = on_disk;
         }
@@ -194,10 +193,6 @@ pub(crate) fn config_folder() -> PathBuf {
         || std::env::temp_dir().join("ahoy"),
         |folders| folders.config_dir().to_owned(),
     )
-}
-
-fn accept_all(_: &Vec<RecentCall>) -> Result<(), String> {
-    Ok(())
 }
 
 fn value_or_default<T: Default>(

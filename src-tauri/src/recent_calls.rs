@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ahoy_call::view::{CallState, CallView, ParticipantId, Reach};
 use serde::{Deserialize, Serialize};
+use specta_typescript::Number;
 
 /// Most calls that are kept; the oldest go.
 const KEPT: usize = 50;
@@ -23,10 +24,10 @@ pub(crate) struct RecentCall {
     /// Who was there, in join order; people without a name are left out.
     pub(crate) names: Vec<String>,
     /// When the first connection stood, Unix time in ms.
-    #[specta(type = f64)]
+    #[specta(type = Number)]
     pub(crate) started_at_ms: u64,
     /// From the first connection to the end, in ms.
-    #[specta(type = f64)]
+    #[specta(type = Number)]
     pub(crate) duration_ms: u64,
 }
 

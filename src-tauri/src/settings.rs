@@ -4,6 +4,7 @@ use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelecti
 use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version that this program writes and the newest that it understands.
 pub(crate) const VERSION: u32 = 1;
@@ -11,9 +12,9 @@ pub(crate) const VERSION: u32 = 1;
 /// Longest name that others are shown, in characters.
 const NAME_LENGTH: usize = 64;
 
-/// Everything that is set. A member missing in the file has its default.
+/// Everything that is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
     /// Version of this format.
     pub(crate) version: u32,
@@ -61,7 +62,7 @@ pub(crate) enum Theme {
 
 /// Where our own picture lies in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, specta::Type)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct SelfView {
     /// In which corner.
     pub(crate) corner: Corner,
@@ -132,6 +133,18 @@ pub(crate) enum SettingsProblem {
 }
 
 impl Settings {
+    /// What a file holds. A member that is missing there has its default.
+    ///
+    /// # Errors
+    /// What cannot be understood or used.
+    pub(crate) fn read(file: Value) -> Result<Self, String> {
+        let mut whole = serde_json::to_value(Self::default()).map_err(|error| error.to_string())?;
+        overlay(&mut whole, file);
+        let settings: Self = serde_json::from_value(whole).map_err(|error| error.to_string())?;
+        settings.check().map_err(|problem| problem.to_string())?;
+        Ok(settings)
+    }
+
     /// Whether everything in them can be used.
     ///
     /// # Errors
@@ -175,6 +188,18 @@ impl Settings {
     }
 }
 
+/// Puts `upper` over `lower`, member by member.
+fn overlay(lower: &mut Value, upper: Value) {
+    match (lower, upper) {
+        (Value::Object(lower), Value::Object(upper)) => {
+            for (name, value) in upper {
+                overlay(lower.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (lower, upper) => *lower = upper,
+    }
+}
+
 /// Whether this can be asked of a camera.
 ///
 /// # Errors
@@ -191,16 +216,19 @@ pub(crate) fn check_constraints(constraints: VideoConstraints) -> Result<(), Set
 mod tests {
     use super::*;
     use ahoy_media::units::Resolution;
+    use serde_json::json;
 
     #[test]
     fn a_file_may_leave_out_what_it_does_not_change() {
-        let settings: Settings =
-            serde_json::from_str(r#"{"name": "Mira", "camera": "pattern", "future": 1}"#)
-                .expect("understood");
+        let file = json!({
+            "name": "Mira", "camera": "pattern", "future": 1, "selfView": {"hidden": true},
+        });
+        let settings = Settings::read(file).expect("understood");
+        assert!(settings.self_view.hidden);
+        assert_eq!(settings.self_view.corner, Corner::BottomRight);
         assert_eq!(settings.name, "Mira");
         assert_eq!(settings.camera, CameraSelection::Pattern);
         assert!(settings.share_on_network);
-        assert_eq!(settings.check(), Ok(()));
     }
 
     #[test]
@@ -211,11 +239,20 @@ mod tests {
             theme: Theme::Dark,
             ..Settings::default()
         };
-        let text = serde_json::to_string(&settings).expect("written");
-        assert_eq!(
-            serde_json::from_str::<Settings>(&text).expect("read"),
-            settings
-        );
+        let file = serde_json::to_value(&settings).expect("written");
+        assert_eq!(Settings::read(file), Ok(settings));
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_not_taken() {
+        for file in [
+            json!([1]),
+            json!("text"),
+            json!({"name": 7}),
+            json!({"camera": "moon"}),
+        ] {
+            assert!(Settings::read(file.clone()).is_err(), "{file}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// One JSON file in a folder.
 #[derive(Debug, Clone)]
@@ -47,19 +48,14 @@ impl JsonFile {
         self.folder.join(format!("{}.json", self.stem))
     }
 
-    /// Reads the file. `accept` says what is wrong with a value that is well-formed but
-    /// nonsense.
-    pub(crate) fn load<T: DeserializeOwned>(
-        &self,
-        accept: impl FnOnce(&T) -> Result<(), String>,
-    ) -> Loaded<T> {
+    /// Reads the file and has `read` make a value of it, or say what is wrong.
+    pub(crate) fn load<T>(&self, read: impl FnOnce(Value) -> Result<T, String>) -> Loaded<T> {
         let text = match fs::read(self.path()) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Loaded::Missing,
             Err(error) => return Loaded::Unreadable(error),
         };
-        let parsed = serde_json::from_slice::<T>(&text).map_err(|error| error.to_string());
-        match parsed.and_then(|value| accept(&value).map(|()| value)) {
+        match parse(&text).and_then(read) {
             Ok(value) => Loaded::Value(value),
             Err(problem) => match self.set_aside() {
                 Ok(kept_as) => Loaded::SetAside { kept_as, problem },
@@ -113,6 +109,18 @@ impl JsonFile {
     }
 }
 
+/// Makes a value of well-formed JSON, as it stands.
+///
+/// # Errors
+/// The JSON is of another shape.
+pub(crate) fn plain<T: DeserializeOwned>(json: Value) -> Result<T, String> {
+    serde_json::from_value(json).map_err(|error| error.to_string())
+}
+
+fn parse(text: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(text).map_err(|error| error.to_string())
+}
+
 /// Makes the new name in the folder as durable as the file itself.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -129,8 +137,8 @@ fn sync_folder(_folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn anything(_: &Vec<u32>) -> Result<(), String> {
-        Ok(())
+    fn anything(json: Value) -> Result<Vec<u32>, String> {
+        plain(json)
     }
 
     #[test]
@@ -171,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let file = JsonFile::new(folder.path(), "list");
         file.save(&vec![1]).expect("saved");
-        let loaded = file.load(|_: &Vec<u32>| Err("too short".to_owned()));
+        let loaded = file.load(|_| Err::<(), _>("too short".to_owned()));
         assert!(matches!(loaded, Loaded::SetAside { problem, .. } if problem == "too short"));
     }
 

@@ -4,6 +4,7 @@ use ahoy_call::view::{CallEvent, CallView, ParticipantId};
 use ahoy_media::audio::level::AudioLevel;
 use ahoy_media::device::Devices;
 use serde::{Deserialize, Serialize};
+use specta_typescript::Number;
 
 use crate::profile::Notice;
 use crate::recent_calls::RecentCall;
@@ -58,8 +59,10 @@ pub(crate) enum UiMessage {
     /// Loudness, linear 0 to 1; at most fifteen times a second, and only when it changes.
     Levels {
         /// Our microphone, also while it is muted.
+        #[specta(type = Loudness)]
         local: AudioLevel,
         /// The others.
+        #[specta(type = Vec<(ParticipantId, Number)>)]
         participants: Vec<(ParticipantId, f32)>,
     },
     /// The list has changed.
@@ -90,6 +93,18 @@ pub(crate) enum UiMessage {
     /// Somebody wants to close the window during a call. It closes on the command `closeWindow`,
     /// or when it is asked for once more.
     CloseRequested,
+}
+
+/// [`AudioLevel`] for TypeScript: what is measured is always a number, which specta cannot know.
+#[derive(specta::Type)]
+#[expect(dead_code, reason = "describes another type")]
+struct Loudness {
+    /// Root mean square; a full-scale sine has 0.71.
+    #[specta(type = Number)]
+    rms: f32,
+    /// Largest absolute sample.
+    #[specta(type = Number)]
+    peak: f32,
 }
 
 /// Whose picture.

@@ -83,14 +83,6 @@ export type AppState = {
 	version: string,
 };
 
-/**  Loudness of the last ~100 ms, linear, 1.0 is full scale. */
-export type AudioLevel = {
-	/**  Root mean square; a full-scale sine has 0.71. */
-	rms: number | null,
-	/**  Largest absolute sample. */
-	peak: number | null,
-};
-
 /**  A moment worth a sound, a note or a line in a log. State is in [`CallView`]. */
 export type CallEvent = 
 /**  Somebody came in. */
@@ -427,6 +419,14 @@ export type LocalView = {
 	speaker: DeviceView,
 };
 
+/**  [`AudioLevel`] for TypeScript: what is measured is always a number, which specta cannot know. */
+export type Loudness = {
+	/**  Root mean square; a full-scale sine has 0.71. */
+	rms: number,
+	/**  Largest absolute sample. */
+	peak: number,
+};
+
 /**  Something that the person should know, though everything goes on. */
 export type Notice = {
 	/**  What it is about. */
@@ -554,9 +554,9 @@ export type RecentCall = {
 	/**  Who was there, in join order; people without a name are left out. */
 	names: string[],
 	/**  When the first connection stood, Unix time in ms. */
-	startedAtMs: number | null,
+	startedAtMs: number,
 	/**  From the first connection to the end, in ms. */
-	durationMs: number | null,
+	durationMs: number,
 };
 
 /**  `RTCRemoteInboundRtpStreamStats`: how our stream arrives at the other side. */
@@ -582,44 +582,44 @@ export type Resolution = {
 /**  Where our own picture lies in a call. */
 export type SelfView = {
 	/**  In which corner. */
-	corner?: Corner,
+	corner: Corner,
 	/**  How large. */
-	size?: SelfViewSize,
+	size: SelfViewSize,
 	/**  Not shown at all. */
-	hidden?: boolean,
+	hidden: boolean,
 };
 
 /**  Size of our own picture in a call. */
 export type SelfViewSize = "small" | "medium" | "large";
 
-/**  Everything that is set. A member missing in the file has its default. */
+/**  Everything that is set. */
 export type Settings = {
 	/**  Version of this format. */
-	version?: number,
+	version: number,
 	/**  The name others see; empty until one is given. */
-	name?: string,
+	name: string,
 	/**  Address of the signaling server; `null` for the one that is embedded in Ahoy. */
-	server?: string | null,
+	server: string | null,
 	/**  Chosen camera. */
-	camera?: string,
+	camera: string,
 	/**  Chosen microphone. */
-	microphone?: string,
+	microphone: string,
 	/**  Chosen speaker. */
-	speaker?: string,
+	speaker: string,
 	/**  Requested size and rate of our picture. */
-	constraints?: VideoConstraints,
+	constraints: VideoConstraints,
 	/**  Colours of the window. */
-	theme?: Theme,
+	theme: Theme,
 	/**  Calls on the embedded server can be joined from the local network. */
-	shareOnNetwork?: boolean,
+	shareOnNetwork: boolean,
 	/**  Our own picture is shown as in a mirror; others see it as it is. */
-	mirrorSelfView?: boolean,
+	mirrorSelfView: boolean,
 	/**  Fades instead of movements, also where the system does not ask for it. */
-	reduceMotion?: boolean,
+	reduceMotion: boolean,
 	/**  Shortcuts without Ctrl, such as M for mute (WCAG 2.1.4). */
-	singleKeyShortcuts?: boolean,
+	singleKeyShortcuts: boolean,
 	/**  Where our own picture lies in a call. */
-	selfView?: SelfView,
+	selfView: SelfView,
 };
 
 /**  The connection to the signaling server. */
@@ -663,9 +663,9 @@ event: CallEvent } |
 /**  Loudness, linear 0 to 1; at most fifteen times a second, and only when it changes. */
 { type: "levels"; 
 /**  Our microphone, also while it is muted. */
-local: AudioLevel; 
+local: Loudness; 
 /**  The others. */
-participants: ([number, number | null])[] } | 
+participants: ([number, number])[] } | 
 /**  The list has changed. */
 { type: "recentCalls"; 
 /**  Newest first. */
