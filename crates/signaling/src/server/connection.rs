@@ -56,6 +56,7 @@ struct Connection {
 }
 
 /// How a conversation ends.
+#[derive(Debug)]
 enum End {
     /// The server wants it, and has said why.
     Dismissed,
@@ -80,7 +81,10 @@ impl Connection {
         let Ok(Ok(mut socket)) = timeout(HANDSHAKE_TIMEOUT, accept(stream, admission)).await else {
             return;
         };
-        match self.converse(&mut socket).await {
+        tracing::debug!(connection = ?self.id, "connected");
+        let end = self.converse(&mut socket).await;
+        tracing::debug!(connection = ?self.id, ?end, "disconnecting");
+        match end {
             End::Dismissed => {
                 self.say_last_words(&mut socket).await;
                 say_goodbye(socket).await;
