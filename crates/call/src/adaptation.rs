@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn the_slowest_path_decides_within_floor_and_ceiling() {
         let hd = VideoConstraints::default();
-        let target = |kbps: &[u64]| encoder_target(hd, kbps.iter().copied().map(Bitrate::from_kbps));
+        let target =
+            |kbps: &[u64]| encoder_target(hd, kbps.iter().copied().map(Bitrate::from_kbps));
         assert_eq!(target(&[]), ceiling(hd));
         assert_eq!(target(&[1000, 400, 3000]).kbps(), 312);
         assert_eq!(target(&[10]), MIN_VIDEO);

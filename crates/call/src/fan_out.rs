@@ -59,6 +59,10 @@ impl EncodedVideoSink for FanOut<dyn EncodedVideoSink> {
             taker.on_encoded_frame(frame);
         }
     }
+
+    fn wants_frames(&self) -> bool {
+        self.has_takers()
+    }
 }
 
 impl EncodedAudioSink for FanOut<dyn EncodedAudioSink> {

@@ -22,9 +22,7 @@ use crate::remote_video::RemoteVideo;
 use crate::stats::ParticipantStats;
 use crate::status::PeerMessage;
 
-use crate::transport::{
-    MediaReceiver, Transport, TransportConfig, TransportEvent, TransportStats,
-};
+use crate::transport::{MediaReceiver, Transport, TransportConfig, TransportEvent, TransportStats};
 use crate::view::{ConnectionStates, ParticipantId, ParticipantView};
 
 /// Inputs that wait for the task: an exchange is a description and some tens of candidates. When
@@ -72,12 +70,7 @@ pub struct Participant {
 
 impl Participant {
     /// Starts the connection. `report` is awaited on the task with everything that happens.
-    pub fn start<F, Fut>(
-        role: Role,
-        config: TransportConfig,
-        local: &LocalMedia,
-        report: F,
-    ) -> Self
+    pub fn start<F, Fut>(role: Role, config: TransportConfig, local: &LocalMedia, report: F) -> Self
     where
         F: Fn(ParticipantOutput) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -360,7 +353,7 @@ where
             TransportEvent::States(states) => {
                 if states.connection == "connected" {
                     // Whatever was sent before did not arrive.
-                    self.link.encoder.request_key_frame();
+                    self.link.encoder.begin_with_key_frame();
                 }
                 if states.connection == "failed" {
                     transport.restart_ice();
@@ -370,7 +363,9 @@ where
             TransportEvent::DataOpen => (self.report)(ParticipantOutput::DataOpen).await,
             TransportEvent::Data(bytes) => match PeerMessage::parse(&bytes) {
                 Some(message) => (self.report)(ParticipantOutput::Message(message)).await,
-                None => tracing::debug!(bytes = bytes.len(), "malformed message on the data channel"),
+                None => {
+                    tracing::debug!(bytes = bytes.len(), "malformed message on the data channel")
+                }
             },
             TransportEvent::Closed => (self.report)(ParticipantOutput::Failed).await,
         }

@@ -81,14 +81,12 @@ impl RemoteVideo {
         let figures = self.figures();
         let (jitter, clock, last) = &*figures;
         RemoteVideoStats {
-            jitter: jitter.clone(),
+            jitter: *jitter,
             frames: clock.frames(),
             freezes: clock.freezes(),
             frozen_s: clock.frozen().as_secs_f64(),
             frames_per_second: clock.frames_per_second(Instant::now()),
-            size: last
-                .as_ref()
-                .map(|size| (size.width, size.height)),
+            size: last.as_ref().map(|size| (size.width, size.height)),
             packets_dropped: self.shared.dropped.load(Ordering::Relaxed),
         }
     }
@@ -133,13 +131,19 @@ fn hand_on(buffer: &mut VideoJitterBuffer, shared: &Shared, need_key_frame: &imp
         match output {
             VideoOutput::Frame(frame) => {
                 shared.frames_out.on_encoded_frame(&frame);
-                let mut figures = shared.figures.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut figures = shared
+                    .figures
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 figures.1.frame(Instant::now());
                 figures.2 = Some(frame.resolution);
             }
             VideoOutput::NeedKeyFrame => need_key_frame(),
         }
     }
-    let mut figures = shared.figures.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut figures = shared
+        .figures
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     figures.0 = buffer.stats();
 }

@@ -222,14 +222,15 @@ impl FrameClock {
     }
 
     fn average_gap(&self) -> Option<Duration> {
-        let count = u32::try_from(self.gaps.len()).ok().filter(|count| *count > 0)?;
+        let count = u32::try_from(self.gaps.len())
+            .ok()
+            .filter(|count| *count > 0)?;
         Some(self.gaps.iter().sum::<Duration>() / count)
     }
 
     fn is_freeze(&self, gap: Duration) -> bool {
-        self.average_gap().is_some_and(|average| {
-            gap > (3 * average).max(average + Duration::from_millis(150))
-        })
+        self.average_gap()
+            .is_some_and(|average| gap > (3 * average).max(average + Duration::from_millis(150)))
     }
 
     /// Frames so far.

@@ -89,12 +89,18 @@ mod tests {
             microphone_muted: true,
             camera_on: false,
         };
-        assert_eq!(PeerMessage::parse(message.to_json().as_bytes()), Some(message));
+        assert_eq!(
+            PeerMessage::parse(message.to_json().as_bytes()),
+            Some(message)
+        );
     }
 
     #[test]
     fn hostile_messages_are_refused_or_cleaned() {
-        assert_eq!(PeerMessage::parse(b"{\"type\":\"later\",\"x\":1}"), Some(PeerMessage::Unknown));
+        assert_eq!(
+            PeerMessage::parse(b"{\"type\":\"later\",\"x\":1}"),
+            Some(PeerMessage::Unknown)
+        );
         assert_eq!(PeerMessage::parse(b"[]"), None);
         assert_eq!(PeerMessage::parse(b"\xff\xfe"), None);
         assert_eq!(PeerMessage::parse(&vec![b' '; MAX_MESSAGE_BYTES + 1]), None);

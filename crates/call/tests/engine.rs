@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ahoy_call::engine::{Engine, EngineConfig, VideoTile};
 use ahoy_call::view::{CallState, CallView, EndReason};
-use ahoy_media::codec::vp8::Vp8Decoder;
 use ahoy_media::capture::stamp::read_stamp;
+use ahoy_media::codec::vp8::Vp8Decoder;
 use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::{Resolution, VideoConstraints};
@@ -59,7 +59,12 @@ fn connected(view: &CallView) -> bool {
 async fn call(engines: &[&Engine]) -> Invite {
     engines[0].new_call(false).await.expect("running");
     let view = until(engines[0], "an invite", |view| view.invite.is_some()).await;
-    let invite: Invite = view.invite.expect("seen").code.parse().expect("our own code");
+    let invite: Invite = view
+        .invite
+        .expect("seen")
+        .code
+        .parse()
+        .expect("our own code");
     for engine in &engines[1..] {
         engine.join(invite.clone()).await.expect("running");
     }
@@ -85,7 +90,10 @@ impl EncodedVideoSink for Pictures {
         };
         let picture = decoder.decode(&frame.data).expect("decodable");
         if let Some(number) = picture.and_then(|picture| read_stamp(&picture)) {
-            assert!(number > self.last.swap(number, Ordering::Relaxed), "goes back");
+            assert!(
+                number > self.last.swap(number, Ordering::Relaxed),
+                "goes back"
+            );
             self.readable.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -107,7 +115,9 @@ async fn seen(pictures: &Pictures, at_least: u32) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, enough).await.expect("moving pictures");
+    tokio::time::timeout(PATIENCE, enough)
+        .await
+        .expect("moving pictures");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,12 +140,20 @@ async fn two_engines_see_hear_and_know_each_other() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, audible).await.expect("the tone");
+    tokio::time::timeout(PATIENCE, audible)
+        .await
+        .expect("the tone");
 
     jon.set_microphone_muted(true).await.expect("running");
-    until(&mira, "Jon is muted", |view| view.participants[0].microphone_muted).await;
+    until(&mira, "Jon is muted", |view| {
+        view.participants[0].microphone_muted
+    })
+    .await;
     jon.set_camera_on(false).await.expect("running");
-    until(&mira, "Jon's camera is off", |view| !view.participants[0].camera_on).await;
+    until(&mira, "Jon's camera is off", |view| {
+        !view.participants[0].camera_on
+    })
+    .await;
 
     let report = mira.stats().await.expect("running");
     let stats = &report.participants[0];
@@ -145,7 +163,10 @@ async fn two_engines_see_hear_and_know_each_other() {
 
     jon.hang_up().await.expect("running");
     until(&mira, "the call is over", |view| {
-        view.state == CallState::Ended { reason: EndReason::EveryoneLeft }
+        view.state
+            == CallState::Ended {
+                reason: EndReason::EveryoneLeft,
+            }
     })
     .await;
     call(&[&jon, &mira]).await;
@@ -164,7 +185,10 @@ async fn three_engines_are_all_connected_to_each_other() {
     for engine in &engines {
         let view = until(engine, "two connected participants", |view| {
             view.participants.len() == 2
-                && view.participants.iter().all(|other| other.states.connection == "connected")
+                && view
+                    .participants
+                    .iter()
+                    .all(|other| other.states.connection == "connected")
         })
         .await;
         for other in view.participants {
@@ -173,7 +197,10 @@ async fn three_engines_are_all_connected_to_each_other() {
         }
     }
     engines[0].hang_up().await.expect("running");
-    until(&engines[1], "one left", |view| view.participants.len() == 1 && connected(view)).await;
+    until(&engines[1], "one left", |view| {
+        view.participants.len() == 1 && connected(view)
+    })
+    .await;
     for engine in &engines {
         engine.close().await;
     }
@@ -186,16 +213,25 @@ async fn a_wrong_code_and_a_dead_server_are_told_apart() {
     let invite: Invite = "9999-amber-otter".parse().expect("words of the list");
     engine.join(invite.clone()).await.expect("running");
     until(&engine, "no such room", |view| {
-        view.state == CallState::Ended { reason: EndReason::UnknownRoom }
+        view.state
+            == CallState::Ended {
+                reason: EndReason::UnknownRoom,
+            }
     })
     .await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = format!("ws://{}", nobody.local_addr().expect("bound"));
     drop(nobody);
-    engine.set_server(Some(address.parse().expect("an address"))).await.expect("running");
+    engine
+        .set_server(Some(address.parse().expect("an address")))
+        .await
+        .expect("running");
     engine.new_call(false).await.expect("running");
     until(&engine, "no server", |view| {
-        view.state == CallState::Ended { reason: EndReason::ServerUnreachable }
+        view.state
+            == CallState::Ended {
+                reason: EndReason::ServerUnreachable,
+            }
     })
     .await;
     engine.close().await;

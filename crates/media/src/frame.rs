@@ -118,6 +118,11 @@ pub struct EncodedAudio {
 pub trait EncodedVideoSink: Send + Sync {
     /// Called once per frame, in decoding order.
     fn on_encoded_frame(&self, frame: &EncodedFrame);
+
+    /// Whether there is anybody to encode for. While not, nothing is encoded.
+    fn wants_frames(&self) -> bool {
+        true
+    }
 }
 
 /// Takes compressed sound, on the audio-send thread: must return at once and never block.

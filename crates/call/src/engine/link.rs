@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use ahoy_signaling::address::ServerAddress;
 use ahoy_signaling::client::{
-    ConnectOptions, Entry, Seat, SignalingClient, SignalingError, SignalingReceiver, SignalingSender,
+    ConnectOptions, Entry, Seat, SignalingClient, SignalingError, SignalingReceiver,
+    SignalingSender,
 };
 use ahoy_signaling::embedded::{EmbeddedError, EmbeddedServer};
-use ahoy_signaling::message::{self, IceCandidate, LeaveReason, SdpType, ServerMessage, SessionDescription};
+use ahoy_signaling::message::{
+    self, IceCandidate, LeaveReason, SdpType, ServerMessage, SessionDescription,
+};
 use ahoy_signaling::room_code::RoomNumber;
 use tokio::task::AbortHandle;
 
@@ -164,10 +167,12 @@ async fn reach(
     embedded: &EmbeddedServer,
 ) -> (Reach, ServerAddress) {
     match seat.reach {
-        Some(message::Reach::Network) => match embedded.network_addresses().await.into_iter().next() {
-            Some(address) => (Reach::LocalNetwork, address),
-            None => (Reach::ThisComputer, server),
-        },
+        Some(message::Reach::Network) => {
+            match embedded.network_addresses().await.into_iter().next() {
+                Some(address) => (Reach::LocalNetwork, address),
+                None => (Reach::ThisComputer, server),
+            }
+        }
         Some(message::Reach::Computer) => (Reach::ThisComputer, server),
         Some(message::Reach::Server) => (Reach::Server, server),
         None if server.is_this_computer() => (Reach::ThisComputer, server),

@@ -76,7 +76,9 @@ pub struct EngineStopped;
 
 /// Commands in the order in which they are carried out.
 pub(crate) enum Command {
-    NewCall { share_on_network: bool },
+    NewCall {
+        share_on_network: bool,
+    },
     Join(Invite),
     HangUp,
     SetName(String),
@@ -87,7 +89,11 @@ pub(crate) enum Command {
     SelectMicrophone(MicrophoneSelection),
     SelectSpeaker(SpeakerSelection),
     SetVideoConstraints(VideoConstraints),
-    SubscribeVideo(VideoTile, Arc<dyn EncodedVideoSink>, oneshot::Sender<Option<Subscription>>),
+    SubscribeVideo(
+        VideoTile,
+        Arc<dyn EncodedVideoSink>,
+        oneshot::Sender<Option<Subscription>>,
+    ),
     RequestKeyFrame(VideoTile),
     Levels(oneshot::Sender<Levels>),
     Stats(oneshot::Sender<StatsReport>),

@@ -11,6 +11,7 @@ use ahoy_signaling::address::ServerAddress;
 use ahoy_signaling::embedded::EmbeddedServer;
 use ahoy_signaling::invite::Invite;
 use ahoy_signaling::room_code::{CodeWords, RoomCode};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -93,11 +94,13 @@ impl EngineTask {
         events: broadcast::Sender<CallEvent>,
     ) -> Self {
         let to_task = inputs.clone();
-        let mut local = LocalMedia::start(&(Arc::new(move |event| {
-            if to_task.try_send(Input::Media(event)).is_err() {
-                tracing::warn!("the engine is too busy to hear of a device");
-            }
-        }) as _));
+        let mut local = LocalMedia::start(
+            &(Arc::new(move |event| {
+                if let Err(TrySendError::Full(_)) = to_task.try_send(Input::Media(event)) {
+                    tracing::warn!("the engine is too busy to hear of a device");
+                }
+            }) as _),
+        );
         local.set_name(&config.name);
         local.set_muted(config.microphone_muted);
         local.set_camera_on(!config.camera_off);
@@ -313,12 +316,13 @@ impl EngineTask {
             return;
         }
         let (inputs, call) = (self.inputs.clone(), self.call);
-        let participant = Participant::start(role, self.transport.clone(), &self.local, move |output| {
-            let inputs = inputs.clone();
-            async move {
-                let _ = inputs.send(Input::Participant(call, id, output)).await;
-            }
-        });
+        let participant =
+            Participant::start(role, self.transport.clone(), &self.local, move |output| {
+                let inputs = inputs.clone();
+                async move {
+                    let _ = inputs.send(Input::Participant(call, id, output)).await;
+                }
+            });
         self.participants.insert(id, participant);
         self.emit(CallEvent::ParticipantJoined { id });
     }
@@ -347,8 +351,7 @@ impl EngineTask {
                 }
             }
             ParticipantOutput::States(states) => {
-                self.session
-                    .connection_changed(id, &states, Instant::now());
+                self.session.connection_changed(id, &states, Instant::now());
                 participant.set_states(states);
             }
             ParticipantOutput::DataOpen => participant.send_message(&self.local.status()),
@@ -403,19 +406,20 @@ impl EngineTask {
         self.local.video.set_bitrate(target);
     }
 
-    fn subscribe(
-        &self,
-        tile: VideoTile,
-        sink: Arc<dyn EncodedVideoSink>,
-    ) -> Option<Subscription> {
+    fn subscribe(&self, tile: VideoTile, sink: Arc<dyn EncodedVideoSink>) -> Option<Subscription> {
         let subscription = match tile {
-            VideoTile::Local => self.local.video_out.subscribe(sink),
+            VideoTile::Local => {
+                let subscription = self.local.video_out.subscribe(sink);
+                self.local.video.begin_with_key_frame();
+                subscription
+            }
             VideoTile::Participant(id) => {
                 let participant = self.participants.get(&id)?;
-                participant.video_out().subscribe(sink)
+                let subscription = participant.video_out().subscribe(sink);
+                participant.request_key_frame();
+                subscription
             }
         };
-        self.request_key_frame(tile);
         Some(subscription)
     }
 

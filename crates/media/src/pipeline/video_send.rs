@@ -84,6 +84,8 @@ struct Shared {
     slot: Slot<VideoFrame>,
     settings: Mutex<EncodeSettings>,
     key_frame_requested: AtomicBool,
+    /// As above, but at once.
+    new_taker: AtomicBool,
     observer: Mutex<Option<Arc<dyn CaptureObserver>>>,
     stats: Mutex<VideoSendStats>,
     events: MediaEvents,
@@ -148,6 +150,13 @@ impl VideoSend {
             .store(true, Ordering::Release);
     }
 
+    /// Makes the next frame a key frame without waiting for
+    /// [`FORCED_KEY_FRAME_INTERVAL`]: for somebody who has just begun to watch, whose first
+    /// picture it is. Decided on this side, so that nobody outside can make it frequent.
+    pub fn begin_with_key_frame(&self) {
+        self.shared.new_taker.store(true, Ordering::Release);
+    }
+
     /// Sets who sees the captured pictures, or nobody.
     pub fn set_observer(&self, observer: Option<Arc<dyn CaptureObserver>>) {
         *lock(&self.shared.observer) = observer;
@@ -198,6 +207,7 @@ impl Shared {
                 bitrate: DEFAULT_BITRATE,
             }),
             key_frame_requested: AtomicBool::new(false),
+            new_taker: AtomicBool::new(false),
             observer: Mutex::new(None),
             stats: Mutex::new(VideoSendStats {
                 target_bitrate: DEFAULT_BITRATE,

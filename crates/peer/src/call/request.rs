@@ -61,7 +61,7 @@ impl CommonOptions {
             speaker: self.speaker.clone(),
             constraints: self.resolution,
             server: self.server.clone(),
-            embedded: EmbeddedConfig::default(),
+            embedded: EmbeddedConfig::from_environment(),
             ..EngineConfig::default()
         }
     }

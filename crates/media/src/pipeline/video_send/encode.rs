@@ -16,6 +16,9 @@ use crate::units::VIDEO_CLOCK_HZ;
 pub(super) fn run(shared: &Shared, sink: &dyn EncodedVideoSink) {
     let mut thread = EncodeThread::new();
     while let Some(frame) = shared.slot.take() {
+        if !sink.wants_frames() {
+            continue;
+        }
         let settings = *lock(&shared.settings);
         let began = Instant::now();
         let force = thread.take_key_frame_request(shared, began);
@@ -58,7 +61,11 @@ impl EncodeThread {
         let allowed = self
             .last_key_frame
             .is_none_or(|last| now.saturating_duration_since(last) >= FORCED_KEY_FRAME_INTERVAL);
-        allowed && shared.key_frame_requested.swap(false, Ordering::AcqRel)
+        let new_taker = shared.new_taker.swap(false, Ordering::AcqRel);
+        if new_taker {
+            shared.key_frame_requested.store(false, Ordering::Release);
+        }
+        new_taker || (allowed && shared.key_frame_requested.swap(false, Ordering::AcqRel))
     }
 
     /// The frame that was to become a key frame did not come to be.
