@@ -6,10 +6,10 @@ export type FlagShape = (typeof FLAG_SHAPES)[number];
 
 /** Ground and figure; the pairs keep at least 3:1 between the two. */
 export const FLAG_COLOURS = [
-  ["#FFBE3D", "#1B7F95"],
+  ["#FFBE3D", "#156C82"],
   ["#C9352B", "#F6F4EA"],
-  ["#1F8A5A", "#FFC24D"],
-  ["#F6F4EA", "#1B7F95"],
+  ["#177A4E", "#FFC24D"],
+  ["#F6F4EA", "#156C82"],
   ["#14221D", "#FFBE3D"],
   ["#1D4F91", "#F6F4EA"],
   ["#F6F4EA", "#C9352B"],

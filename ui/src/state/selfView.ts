@@ -20,7 +20,7 @@ export function selfViewSize(size: SelfViewSize, stage: Size): Size {
     const height = Math.round(Math.min(wanted * 0.552, stage.height / 3));
     return { width: Math.round(height * 0.75), height };
   }
-  const width = Math.round(Math.min(wanted, stage.width / 2.6, (stage.height / 2.6) * (16 / 9)));
+  const width = Math.round(Math.min(wanted, stage.width / 3.2, (stage.height / 3.2) * (16 / 9)));
   return { width, height: Math.round((width * 9) / 16) };
 }
 

@@ -1,0 +1,333 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { BackendError, type Backend } from "../backend";
+import type { CallView, EndReason, ParticipantView, RecentCall } from "../bindings";
+import { App, COPIED_MS, HEARD_MS, LONG_WAIT_MS, SLOW_CONNECT_MS } from "./app";
+import { BATCH_MS } from "./announcer";
+import { ManualClock } from "./clock";
+import { NO_CALL, SETTLE_MS } from "./screen";
+import { DEFAULT_SETTINGS } from "./settings";
+import { words } from "./words";
+
+const CODE = { code: "4821-amber-otter", link: "ahoy://example.org/4821#amber-otter", reach: "server" as const };
+const jon: ParticipantView = {
+  id: 2,
+  name: "Jon",
+  microphoneMuted: false,
+  cameraOn: true,
+  states: { connection: "connected", iceConnection: "connected", iceGathering: "complete", signaling: "stable" },
+};
+
+/** Everything a backend can be asked, answered with success; single answers can be replaced. */
+function fakeBackend() {
+  const ok = () => vi.fn(async () => undefined as never);
+  return {
+    appState: vi.fn(async () => ({
+      settings: { ...DEFAULT_SETTINGS, name: "Mira" },
+      recentCalls: [],
+      notices: [],
+      platform: { softwareRendering: false, themeDark: true },
+      invite: null,
+      version: "1",
+    })),
+    watch: ok(),
+    newCall: ok(),
+    joinCall: ok(),
+    hangUp: ok(),
+    checkCode: ok(),
+    completeWord: ok(),
+    setMicrophoneMuted: ok(),
+    setCameraOn: ok(),
+    selectCamera: ok(),
+    selectMicrophone: ok(),
+    selectSpeaker: ok(),
+    setVideoConstraints: ok(),
+    listDevices: vi.fn(async () => ({ cameras: [], microphones: [], speakers: [] })),
+    playTestSound: ok(),
+    saveSettings: ok(),
+    removeRecentCall: ok(),
+    restoreRecentCall: ok(),
+    copyText: ok(),
+    stats: ok(),
+    subscribeVideo: ok(),
+    acknowledgeVideo: vi.fn(),
+    requestKeyFrame: vi.fn(),
+    unsubscribeVideo: vi.fn(),
+    openRawVideo: ok(),
+    setFullscreen: ok(),
+    closeWindow: ok(),
+  } satisfies Record<keyof Backend, unknown>;
+}
+
+const settle = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+describe("App", () => {
+  let backend: ReturnType<typeof fakeBackend>;
+  let clock: ManualClock;
+  let app: App;
+
+  const view = (change: Partial<CallView>) => app.handle({ type: "view", view: { ...NO_CALL, ...change } });
+  const ended = (reason: EndReason, connectedForMs: number | null = null) =>
+    view({ state: { name: "ended", reason }, connectedForMs, invite: connectedForMs === null ? null : CODE });
+  const inCall = (more: Partial<CallView> = {}) =>
+    view({ state: { name: "connected" }, participants: [jon], invite: CODE, connectedForMs: 1000, signaling: "joined", ...more });
+
+  beforeEach(async () => {
+    backend = fakeBackend();
+    clock = new ManualClock();
+    app = new App(backend as unknown as Backend, clock, words, false);
+    await app.start();
+  });
+
+  it("starts at home with what the app knows", () => {
+    expect(app.model).toMatchObject({ phase: "ready", screen: "home", version: "1", systemDark: true });
+    expect(app.model.settings.name).toBe("Mira");
+    expect(backend.watch).toHaveBeenCalledOnce();
+  });
+
+  it("says so when the app does not answer", async () => {
+    backend.appState.mockRejectedValueOnce(new Error("gone"));
+    const dead = new App(backend as unknown as Backend, clock, words, false);
+    await dead.start();
+    expect(dead.model).toMatchObject({ phase: "failed", failure: "gone" });
+  });
+
+  describe("a new call", () => {
+    it("shows the waiting screen at once, whatever late snapshots say", () => {
+      app.newCall();
+      expect(app.model.screen).toBe("waiting");
+      view({});
+      expect(app.model.screen).toBe("waiting");
+      view({ state: { name: "joining" } });
+      view({ state: { name: "waiting" }, invite: CODE });
+      clock.advance(SETTLE_MS * 2);
+      expect(app.model.screen).toBe("waiting");
+      inCall();
+      expect(app.model.screen).toBe("call");
+    });
+
+    it("goes home again when nothing follows", () => {
+      app.newCall();
+      clock.advance(SETTLE_MS);
+      expect(app.model.screen).toBe("home");
+    });
+
+    it("is not begun twice", () => {
+      app.newCall();
+      app.newCall();
+      app.join("1-a-b");
+      expect(backend.newCall).toHaveBeenCalledOnce();
+      expect(backend.joinCall).not.toHaveBeenCalled();
+    });
+
+    it("shows at home why the app refuses it", async () => {
+      backend.newCall.mockRejectedValueOnce(new BackendError("engineStopped", "stopped"));
+      app.newCall();
+      await settle();
+      expect(app.model.screen).toBe("home");
+      expect(app.model.problem).toEqual({ kind: "refused", code: "engineStopped", message: "stopped" });
+    });
+
+    it("cancelled, leads home without a problem", () => {
+      app.newCall();
+      view({ state: { name: "waiting" }, invite: CODE });
+      ended("hungUp");
+      expect(app.model).toMatchObject({ screen: "home", problem: null });
+    });
+
+    it("says after ten minutes that nobody has come", () => {
+      app.newCall();
+      view({ state: { name: "waiting" }, invite: CODE });
+      clock.advance(LONG_WAIT_MS - 1);
+      expect(app.model.slow).toBe(false);
+      clock.advance(1);
+      expect(app.model.slow).toBe(true);
+    });
+  });
+
+  describe("joining", () => {
+    it.each(["unknownRoom", "roomFull", "serverUnreachable", "notAnAhoyServer", "serverRefused"] as const)(
+      "tells %s at home and keeps the code",
+      (reason) => {
+        app.join("4821 amber otter");
+        view({ state: { name: "joining" } });
+        ended(reason);
+        expect(app.model).toMatchObject({ screen: "home", lastJoin: "4821 amber otter", problem: { kind: "ended", reason } });
+      },
+    );
+
+    it("tells a failure even when it looks exactly like the last one", () => {
+      app.join("1-a-b");
+      view({ state: { name: "joining" } });
+      ended("unknownRoom");
+      app.join("2-a-b");
+      expect(app.model.problem).toBeNull();
+      // Too fast for the snapshots in between: the same end is all that is seen.
+      ended("unknownRoom");
+      expect(app.model.screen).toBe("waiting");
+      clock.advance(SETTLE_MS);
+      expect(app.model).toMatchObject({ screen: "home", problem: { kind: "ended", reason: "unknownRoom" } });
+    });
+
+    it("from the lobby comes back to it", () => {
+      app.openLobby(CODE.link);
+      expect(app.model.screen).toBe("lobby");
+      app.join(CODE.link);
+      view({ state: { name: "joining" } });
+      expect(app.model.screen).toBe("waiting");
+      ended("roomFull");
+      expect(app.model).toMatchObject({ screen: "lobby", problem: { reason: "roomFull" } });
+      app.goHome();
+      expect(app.model).toMatchObject({ screen: "home", problem: null });
+    });
+
+    it("names the step when connecting takes long", () => {
+      app.join("1-a-b");
+      view({ state: { name: "connecting" }, participants: [jon] });
+      expect(app.model).toMatchObject({ screen: "call", slow: false });
+      clock.advance(SLOW_CONNECT_MS);
+      expect(app.model.slow).toBe(true);
+      inCall();
+      expect(app.model.slow).toBe(false);
+    });
+  });
+
+  describe("the end", () => {
+    it("has a screen with how long it was and with whom, until it is left", () => {
+      app.newCall();
+      inCall({ connectedForMs: 60_000 });
+      ended("everyoneLeft", 61_000);
+      expect(app.model.screen).toBe("ended");
+      expect(app.model.ended).toEqual({ reason: "everyoneLeft", durationMs: 61_000, code: CODE.code, link: CODE.link, names: ["Jon"] });
+      ended("everyoneLeft", 61_000);
+      expect(app.model.screen).toBe("ended");
+      app.goHome();
+      expect(app.model.screen).toBe("home");
+      ended("everyoneLeft", 61_000);
+      expect(app.model.screen).toBe("home");
+    });
+
+    it("leads into the next call", () => {
+      app.newCall();
+      inCall();
+      ended("hungUp", 2000);
+      app.join(CODE.link, CODE.code);
+      expect(app.model).toMatchObject({ screen: "waiting", ended: null });
+      inCall({ connectedForMs: 0 });
+      expect(app.model.screen).toBe("call");
+      ended("connectionFailed", 5000);
+      expect(app.model.ended?.reason).toBe("connectionFailed");
+    });
+
+    it("closes what only a call has", () => {
+      inCall();
+      app.toggleStats();
+      app.toggleFullScreen();
+      app.openDialog("invite");
+      ended("hungUp", 2000);
+      expect(app.model).toMatchObject({ statsOpen: false, fullScreen: false, dialog: null });
+      expect(backend.setFullscreen).toHaveBeenLastCalledWith(false);
+    });
+
+    it("leaves open settings open", () => {
+      inCall();
+      app.openSettings("sound");
+      ended("hungUp", 2000);
+      expect(app.model).toMatchObject({ dialog: "settings", section: "sound" });
+    });
+  });
+
+  it("turns switches at once and asks the app", () => {
+    app.toggleMicrophone();
+    expect(app.model.call.local.microphoneMuted).toBe(true);
+    expect(backend.setMicrophoneMuted).toHaveBeenCalledWith(true);
+    app.toggleCamera();
+    expect(backend.setCameraOn).toHaveBeenCalledWith(false);
+    app.setCameraOn(false);
+    expect(backend.setCameraOn).toHaveBeenCalledOnce();
+  });
+
+  it("shows what a command failed with, without losing what was set", async () => {
+    backend.saveSettings.mockRejectedValueOnce(new BackendError("badServer", "no such scheme"));
+    app.saveSettings({ server: "x://y" });
+    await settle();
+    expect(app.model.note).toMatchObject({ key: "error-badServer", tone: "error", detail: "no such scheme" });
+    expect(app.model.settings.server).toBe("x://y");
+  });
+
+  it("copies and says so for two seconds", async () => {
+    await app.copy("code", "4821-amber-otter");
+    expect(app.model.copied).toBe("code");
+    clock.advance(COPIED_MS);
+    expect(app.model.copied).toBeNull();
+    backend.copyText.mockRejectedValueOnce(new BackendError("clipboardFailed", "no clipboard"));
+    await app.copy("code", "x");
+    expect(app.model.copied).toBeNull();
+    expect(app.model.note?.key).toBe("error-clipboardFailed");
+  });
+
+  it("removes a recent call and brings it back", () => {
+    const call: RecentCall = { id: "1", code: "1-a-b", link: "", server: null, names: ["Jon"], startedAtMs: 0, durationMs: 0 };
+    app.handle({ type: "recentCalls", recentCalls: [call] });
+    app.removeRecent(call);
+    expect(app.model.recentCalls).toEqual([]);
+    expect(backend.removeRecentCall).toHaveBeenCalledWith("1");
+    app.model.note?.action?.run();
+    expect(backend.restoreRecentCall).toHaveBeenCalledWith(call);
+    expect(app.model.note).toBeNull();
+  });
+
+  it("hears somebody only while something is heard", () => {
+    const level = (rms: number) => app.handle({ type: "levels", local: { rms, peak: rms }, participants: [[2, 0.05]] });
+    level(0.1);
+    expect(app.model).toMatchObject({ heard: true, speaking: [2] });
+    clock.advance(HEARD_MS - 1);
+    expect(app.model.heard).toBe(true);
+    clock.advance(1);
+    expect(app.model.heard).toBe(false);
+    app.toggleMicrophone();
+    level(0.5);
+    expect(app.model.heard).toBe(false);
+  });
+
+  it("gathers what a screen reader says about comings and goings", () => {
+    inCall();
+    app.handle({ type: "event", event: { type: "participantJoined", id: 2 } });
+    app.handle({ type: "event", event: { type: "participantLeft", id: 3, name: "Ines" } });
+    expect(app.model.announcement.polite).toBe("");
+    clock.advance(BATCH_MS);
+    expect(app.model.announcement.polite).toContain("Jon joined.");
+    expect(app.model.announcement.polite).toContain("Ines left.");
+    expect(app.model.note?.title).toBe("Ines left.");
+  });
+
+  it("interrupts only for a lost or ended call", () => {
+    inCall();
+    expect(app.model.announcement.assertive).toBe("");
+    view({ state: { name: "reconnecting" }, participants: [jon], connectedForMs: 2000 });
+    expect(app.model.announcement.assertive).toContain("interrupted");
+    ended("connectionFailed", 3000);
+    expect(app.model.announcement.assertive).toContain("could not be connected");
+  });
+
+  it("notes a device that fails in a call, until it runs", () => {
+    const lost = { ...NO_CALL.local, camera: { ...NO_CALL.local.camera, problem: "lost" as const } };
+    inCall({ local: lost });
+    app.handle({ type: "event", event: { type: "deviceProblem", kind: "camera", problem: "lost", detail: "" } });
+    expect(app.model.note?.key).toBe("device-camera");
+    inCall();
+    expect(app.model.note).toBeNull();
+  });
+
+  it("asks before the window closes in a call", () => {
+    inCall();
+    app.handle({ type: "closeRequested" });
+    expect(app.model.dialog).toBe("closing");
+    app.closeWindow();
+    expect(backend.closeWindow).toHaveBeenCalledOnce();
+  });
+
+  it("follows the desktop's theme", () => {
+    app.handle({ type: "theme", dark: false });
+    expect(app.model.systemDark).toBe(false);
+  });
+});
