@@ -8,6 +8,7 @@ import { colours } from '../lab/display.mjs';
 import { Lab } from '../lab/lab.mjs';
 import { eventually, sleep } from '../lab/process.mjs';
 import { rms, strongest, toneShare } from '../lab/sound.mjs';
+import { stepsOf } from '../lab/steps.mjs';
 import { assertMoves, callByCode, joinWith, openTwo, readCode } from '../lab/window-call.mjs';
 
 /** How long the other side may take to know that somebody left, in ms. */
@@ -16,8 +17,9 @@ const KNOWS_MS = 5000;
 test('two windows call each other', { timeout: 240_000 }, async (t) => {
   const lab = new Lab(t);
   const { ann: { app: ann, sound: annSound }, ben: { app: ben, sound: benSound } } = await openTwo(lab);
+  const step = stepsOf(t, [ann, ben]);
 
-  await t.test('home shows what the camera sees, before any call', async () => {
+  await step('home shows what the camera sees, before any call', async () => {
     for (const app of [ann, ben]) {
       await app.shown('home');
       await assertMoves(app, 'self-view', { mirrored: true });
@@ -26,11 +28,11 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     await ben.screenshot('home-dark');
   });
 
-  await t.test('home shows the microphone\'s level', async () => {
+  await step('home shows the microphone\'s level', async () => {
     await eventually(async () => Number(await ann.session.attribute(id('level-meter'), 'aria-valuenow')) > 0, 8000, 'a level');
   });
 
-  await t.test('"New call" shows a code, and typing it in the other window joins', async () => {
+  await step('"New call" shows a code, and typing it in the other window joins', async () => {
     await ann.click('new-call');
     const code = await readCode(ann);
     assert.match(code, /^\d+-[a-z]+-[a-z]+$/);
@@ -39,7 +41,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     for (const app of [ann, ben]) await app.shown(REMOTE, 15_000);
   });
 
-  await t.test('both pictures and both self-views move', async (t) => {
+  await step('both pictures and both self-views move', async (t) => {
     for (const app of [ann, ben]) {
       const remote = await assertMoves(app, REMOTE);
       const self = await assertMoves(app, 'self-view', { mirrored: true });
@@ -50,7 +52,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     assert.ok(colours(await ann.pixels()) > 50);
   });
 
-  await t.test('both hear each other', async (t) => {
+  await step('both hear each other', async (t) => {
     const [atAnn, atBen] = await Promise.all([annSound.record(3), benSound.record(3)]);
     t.diagnostic(`Ann hears 700 Hz in ${toneShare(atAnn, 700)} of it (rms ${rms(atAnn).toFixed(3)}), `
       + `Ben 1000 Hz in ${toneShare(atBen, 1000)} (rms ${rms(atBen).toFixed(3)})`);
@@ -58,7 +60,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     assert.ok(toneShare(atBen, 1000) > 0.85, `strongest: ${JSON.stringify(strongest(atBen))}`);
   });
 
-  await t.test('mute silences, and the key M unmutes', async () => {
+  await step('mute silences, and the key M unmutes', async () => {
     await ann.click('mute');
     await eventually(async () => (await ann.session.attribute(id('mute'), 'aria-pressed')) === 'true', 3000, 'shown as muted');
     await eventually(async () => rms(await benSound.record(0.5)) < 0.002, 5000, 'Ben hears nothing');
@@ -66,7 +68,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     await eventually(async () => toneShare(await benSound.record(0.5), 1000) > 0.7, 5000, 'Ben hears Ann again');
   });
 
-  await t.test('camera off shows the initial on the other side, camera on the picture', async () => {
+  await step('camera off shows the initial on the other side, camera on the picture', async () => {
     await ann.click('camera');
     const showing = () => ben.session.attribute(REMOTE, 'data-showing');
     await eventually(async () => (await showing()) === 'false', 5000, 'no picture of Ann');
@@ -77,7 +79,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     await assertMoves(ben, REMOTE);
   });
 
-  await t.test('hanging up ends the call on both sides', async (t) => {
+  await step('hanging up ends the call on both sides', async (t) => {
     const at = performance.now();
     await ann.key('ctrl+shift+h');
     await ben.shown('ended', KNOWS_MS);
@@ -86,7 +88,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     await ben.screenshot('ended-dark');
   });
 
-  await t.test('the next call needs no restart', async () => {
+  await step('the next call needs no restart', async () => {
     for (const app of [ann, ben]) {
       await app.click('go-home');
       await app.shown('home');
@@ -95,7 +97,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     for (const app of [ann, ben]) await assertMoves(app, REMOTE);
   });
 
-  await t.test('closing one window ends the call for the other within 5 s', async (t) => {
+  await step('closing one window ends the call for the other within 5 s', async (t) => {
     const at = performance.now();
     await ben.session.end();
     await ann.shown('ended', KNOWS_MS);

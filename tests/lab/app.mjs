@@ -66,9 +66,9 @@ class App {
   async place(box) {
     await this.display.place(this.window, box);
     await eventually(async () => {
-      const width = await this.session.run('return innerWidth');
-      return Math.abs(width - box.width) <= 2;
-    }, 5000, `${this.name}'s page is ${box.width} wide`);
+      const [width, height] = await this.session.run('return [innerWidth, innerHeight]');
+      return width === box.width && height === box.height;
+    }, 5000, `${this.name}'s page is ${box.width}x${box.height}`);
   }
 
   /** Where the page is on the screen. */

@@ -1,9 +1,18 @@
 // A screen of its own: Xvfb, the openbox window manager and a D-Bus session, real mouse clicks
 // and keys (xdotool), and pixels read back from the X server.
 
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { capture, check, eventually, run, start } from './process.mjs';
 import { folder, screenshotFolder } from './paths.mjs';
+
+/** Windows without title bar and border: a window is where it was placed, to the pixel. */
+const OPENBOX = `<?xml version="1.0" encoding="UTF-8"?>
+<openbox_config xmlns="http://openbox.org/3.4/rc">
+  <theme><keepBorder>no</keepBorder></theme>
+  <applications><application class="*"><decor>no</decor></application></applications>
+</openbox_config>
+`;
 
 /** Starts a screen of `width` by `height` pixels that is stopped with the lab. */
 export async function startDisplay(lab, { width = 1920, height = 1080 } = {}) {
@@ -20,7 +29,9 @@ export async function startDisplay(lab, { width = 1920, height = 1080 } = {}) {
     NO_AT_BRIDGE: '1', // no accessibility bus in the lab; without this GTK waits for it
     LIBGL_ALWAYS_SOFTWARE: '1',
   };
-  lab.start('openbox', ['--sm-disable'], { env, label: 'openbox' });
+  const configuration = lab.file('openbox.xml');
+  writeFileSync(configuration, OPENBOX);
+  lab.start('openbox', ['--sm-disable', '--config-file', configuration], { env, label: 'openbox' });
   const display = new Display(env, width, height);
   await eventually(() => display.hasWindowManager(), 8000, 'openbox manages the screen');
   return display;

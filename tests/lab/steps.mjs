@@ -1,0 +1,47 @@
+// A scenario in steps that build on each other: the first failure ends it and leaves behind what
+// the screen showed and what the programs said.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { screenshotFolder } from './paths.mjs';
+
+/**
+ * Returns `step(name, action)`, which runs one subtest of `t`. After a failed one the scenario ends,
+ * since its other steps would only fail as well, later. `apps`: windows whose state is kept then.
+ */
+export function stepsOf(t, apps = []) {
+  return async (name, action) => {
+    let failed = false;
+    await t.test(name, async (t) => {
+      try {
+        await action(t);
+      } catch (error) {
+        failed = true;
+        for (const app of apps) await keepState(app, name, t);
+        throw error;
+      }
+    });
+    if (failed) throw new Error(`"${name}" failed; what follows builds on it`);
+  };
+}
+
+/** Saves a window's picture, text and log as `failed-…` beside the screenshots. */
+async function keepState(app, step, t) {
+  const name = `failed-${app.name}-${step.replace(/\W+/g, '-').slice(0, 60)}`;
+  mkdirSync(screenshotFolder, { recursive: true });
+  const parts = [];
+  for (const [what, look] of [
+    ['screenshot', () => app.screenshot(name)],
+    ['text', () => app.allText()],
+    ['log', () => app.session.driver.describe()],
+  ]) {
+    try {
+      parts.push(`--- ${what}\n${await look()}`);
+    } catch (error) {
+      parts.push(`--- ${what}: ${error.message}`);
+    }
+  }
+  const file = path.join(screenshotFolder, `${name}.txt`);
+  writeFileSync(file, `${parts.join('\n')}\n`);
+  t.diagnostic(`what ${app.name} showed and said: ${file}`);
+}
