@@ -5,7 +5,7 @@ import { BackendError, type Backend } from "../backend";
 import type { AppState, CallEvent, CallView, CodeCheck, Devices, EndReason, ParticipantView, RecentCall, UiMessage, VideoTile } from "../bindings";
 import { NO_CALL } from "../state/screen";
 import { DEFAULT_SETTINGS, type Settings } from "../state/settings";
-import { SCENES, SceneStream } from "./scenes";
+import { RATES, SCENES, SceneStream } from "./scenes";
 
 const WORDS = ["amber", "anchor", "apple", "banjo", "brisk", "cedar", "comet", "heron", "maple", "otter", "quiet", "river", "velvet", "warm"];
 const INVITE = { code: "4821-amber-otter", link: "ahoy+ws://192.168.1.20:24642/4821#amber-otter", reach: "localNetwork" } as const;
@@ -313,7 +313,7 @@ export function createFake(scenario: string): Backend {
       const id = nextStream++;
       const scene = SCENES[tile.type === "local" ? 0 : (tile.id - 1) % SCENES.length] ?? SCENES[0];
       const paused = () => (tile.type === "local" ? !call.local.camera.label : false);
-      if (scene) streams.set(id, new SceneStream(scene, (bytes) => !paused() && frame(bytes)));
+      if (scene) streams.set(id, new SceneStream(scene, settings.reduceMotion ? RATES.still : RATES.moving, (bytes) => !paused() && frame(bytes)));
       return { id };
     },
     acknowledgeVideo: (subscription: { id: number }, seq: number) => note("acknowledgeVideo", subscription.id, seq),

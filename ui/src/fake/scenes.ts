@@ -50,7 +50,8 @@ function ellipse(context: Context, colour: string, x: number, y: number, rx: num
 
 const WIDTH = 640;
 const HEIGHT = 360;
-const RATE = 12;
+/** Frames per second; few are enough where only the look counts. */
+export const RATES = { moving: 12, still: 4 };
 
 /** Sends encoded frames with the app's header until it is ended. */
 export class SceneStream {
@@ -63,7 +64,7 @@ export class SceneStream {
   /** Sequence numbers that are left out, as an overloaded app would. */
   skip = 0;
 
-  constructor(scene: Scene, frame: (bytes: Uint8Array<ArrayBuffer>) => void) {
+  constructor(scene: Scene, rate: number, frame: (bytes: Uint8Array<ArrayBuffer>) => void) {
     this.#encoder = new VideoEncoder({
       output: (chunk) => {
         const bytes = new Uint8Array(24 + chunk.byteLength);
@@ -81,12 +82,12 @@ export class SceneStream {
       },
       error: (error) => console.error("scene encoder", error),
     });
-    this.#encoder.configure({ codec: "vp8", width: WIDTH, height: HEIGHT, bitrate: 900_000, framerate: RATE, latencyMode: "realtime" });
+    this.#encoder.configure({ codec: "vp8", width: WIDTH, height: HEIGHT, bitrate: 900_000, framerate: rate, latencyMode: "realtime" });
     const context = this.#canvas.getContext("2d");
     if (!context) throw new Error("no 2D context");
     const draw = () => {
       if (this.#encoder.encodeQueueSize > 2) return;
-      const t = this.#number++ / RATE;
+      const t = this.#number++ / rate;
       paint(context, scene, WIDTH, HEIGHT, t);
       const picture = new VideoFrame(this.#canvas, { timestamp: Math.round(t * 1e6) });
       this.#encoder.encode(picture, { keyFrame: this.#keyWanted });
@@ -94,7 +95,7 @@ export class SceneStream {
       picture.close();
     };
     draw();
-    this.#timer = setInterval(draw, 1000 / RATE);
+    this.#timer = setInterval(draw, 1000 / rate);
   }
 
   requestKeyFrame(): void {

@@ -187,7 +187,7 @@ describe("small things", () => {
   });
 
   it("fills gaps in saved settings with defaults", () => {
-    const settings = completed({ name: "Mira", selfView: { hidden: true } as never });
+    const settings = completed({ name: "Mira", selfView: { hidden: true } });
     expect(settings).toMatchObject({ name: "Mira", theme: "system", singleKeyShortcuts: true });
     expect(settings.selfView).toEqual({ corner: "bottomRight", size: "medium", hidden: true });
   });

@@ -21,6 +21,6 @@ export const DEFAULT_SETTINGS: Settings = {
   selfView: { corner: "bottomRight", size: "medium", hidden: false },
 };
 
-export function completed(saved: Saved): Settings {
+export function completed(saved: Partial<Omit<Saved, "selfView">> & { selfView?: Partial<SelfView> }): Settings {
   return { ...DEFAULT_SETTINGS, ...saved, selfView: { ...DEFAULT_SETTINGS.selfView, ...saved.selfView } };
 }
