@@ -21,6 +21,7 @@ mod video;
 mod view;
 mod window;
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use anyhow::ensure;
@@ -76,6 +77,7 @@ fn log_to_standard_error() {
     let filter = EnvFilter::try_from_env("AHOY_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     // A panic ends its own thread or task and nothing else; the call goes on without it.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ahoy_call::engine::{Engine, EngineConfig};
 use ahoy_call::view::CallState;
+use ahoy_signaling::embedded::EmbeddedConfig;
 use tauri::async_runtime::{self, JoinHandle};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
@@ -142,12 +143,7 @@ impl Shell {
     /// Whether the window may close now. During a call the first time is answered with a
     /// question in the window; whoever asks again means it.
     pub(crate) fn may_close(&self) -> bool {
-        let in_call = match self.engine.view().borrow().state {
-            CallState::Connecting | CallState::Connected | CallState::Reconnecting => true,
-            CallState::Idle | CallState::Joining | CallState::Waiting | CallState::Ended { .. } => {
-                false
-            }
-        };
+        let in_call = is_worth_a_question(&self.engine.view().borrow().state);
         let watched = self.news.receiver_count() > 0;
         let may = !(in_call && watched) || self.close_asked.swap(true, Ordering::Relaxed);
         if !may {
@@ -194,6 +190,16 @@ impl Shell {
     }
 }
 
+/// Somebody is there whom a closing window would leave.
+fn is_worth_a_question(state: &CallState) -> bool {
+    match state {
+        CallState::Connecting | CallState::Connected | CallState::Reconnecting => true,
+        CallState::Idle | CallState::Joining | CallState::Waiting | CallState::Ended { .. } => {
+            false
+        }
+    }
+}
+
 /// Follows the engine until it ends.
 async fn record_calls(shell: Arc<Shell>) {
     let mut view = shell.engine.view();
@@ -202,6 +208,10 @@ async fn record_calls(shell: Arc<Shell>) {
         let snapshot = view.borrow_and_update().clone();
         if let Some(call) = recorder.observe(&snapshot, now_ms()) {
             shell.add_recent_call(call);
+        }
+        if !is_worth_a_question(&snapshot.state) {
+            // The next call is another question.
+            shell.close_asked.store(false, Ordering::Relaxed);
         }
         if view.changed().await.is_err() {
             break;
@@ -222,6 +232,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         constraints: settings.constraints,
         // Settings whose address is none are not loaded.
         server: settings.server_address().ok().flatten(),
+        embedded: EmbeddedConfig::from_environment(),
         ..EngineConfig::default()
     }
 }
