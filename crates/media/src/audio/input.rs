@@ -260,3 +260,99 @@ where
         None,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::SILENCE;
+    use crate::audio::pcm::testing::{frequency, sine};
+
+    fn microphone(rate: u32, channels: usize) -> (Input, Callback) {
+        let (producer, consumer) = rtrb::RingBuffer::new((rate / 1000 * RING_MS) as usize);
+        let (health, dropped) = (Arc::new(Health::default()), Arc::new(AtomicU64::new(0)));
+        let input = Input {
+            label: "microphone".to_owned(),
+            rate,
+            ring: consumer,
+            resampler: Resampler::new(rate, AUDIO_CLOCK_HZ).expect("a usual rate"),
+            raw: Vec::new(),
+            ready: Vec::new(),
+            dropped: dropped.clone(),
+            dropped_seen: 0,
+            skipped: 0,
+            watchdog: Watchdog::new(health.clone(), Instant::now()),
+            _stream: StreamGuard::unconnected(),
+        };
+        let callback = Callback {
+            ring: producer,
+            channels,
+            dropped,
+            health,
+            reader: std::thread::current(),
+        };
+        (input, callback)
+    }
+
+    #[test]
+    fn any_rate_format_and_buffer_comes_out_as_48_khz_mono() {
+        for (rate, channels, frames) in [(48_000, 1, 480), (44_100, 2, 333), (16_000, 6, 64)] {
+            let (mut input, mut callback) = microphone(rate, channels);
+            let tone = sine(440.0, 0.5, rate, rate as usize);
+            let (mut heard, mut block) = (Vec::new(), SILENCE);
+            for piece in tone.chunks(frames) {
+                let interleaved: Vec<i16> = piece
+                    .iter()
+                    .flat_map(|it| vec![(it * 32_767.0) as i16; channels])
+                    .collect();
+                callback.take(&interleaved);
+                while input.read(&mut block) {
+                    heard.extend_from_slice(&block);
+                }
+            }
+            assert!((47_000..=48_000).contains(&heard.len()), "{}", heard.len());
+            assert!((frequency(&heard[4_800..], 48_000) - 440.0).abs() < 2.0);
+            let peak = heard[4_800..]
+                .iter()
+                .fold(0.0_f32, |peak, it| peak.max(it.abs()));
+            assert!((peak - 0.5).abs() < 0.01, "{peak}");
+            assert_eq!(input.take_skipped(), 0);
+        }
+    }
+
+    #[test]
+    fn a_starved_reader_skips_to_the_newest() {
+        let (mut input, mut callback) = microphone(48_000, 1);
+        // 300 ms that nobody reads, the last 10 ms of them loud.
+        callback.take(&vec![0.0_f32; 29 * 480]);
+        callback.take(&[0.5_f32; 480]);
+        let mut block = SILENCE;
+        let mut read = 0;
+        while input.read(&mut block) {
+            read += 1;
+        }
+        assert_eq!((read, block), (2, [0.5; 480]));
+        assert_eq!(input.take_skipped(), 28 * 480);
+        assert_eq!(input.take_skipped(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let (mut input, mut callback) = microphone(16_000, 2);
+        // Two seconds at once.
+        callback.take(&vec![0_i16; 2 * 32_000]);
+        assert_eq!(input.take_skipped(), 3 * (32_000 - 8_000));
+        callback.take(&[0_i16; 3]);
+        callback.take::<i16>(&[]);
+    }
+
+    #[test]
+    fn a_driver_s_nonsense_is_silence_or_full_scale() {
+        let (mut input, mut callback) = microphone(48_000, 1);
+        let mut samples = [0.0_f32; 480];
+        samples[..4].copy_from_slice(&[f32::NAN, f32::NEG_INFINITY, 3.0, 0.25]);
+        callback.take(&samples);
+        let mut block = [9.0; 480];
+        assert!(input.read(&mut block));
+        assert_eq!(block[..4], [0.0, -1.0, 1.0, 0.25]);
+    }
+}

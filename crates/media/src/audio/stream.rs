@@ -100,27 +100,55 @@ pub(super) struct StreamGuard(
     #[expect(dead_code, reason = "its being dropped is the message")] Sender<()>,
 );
 
+#[cfg(test)]
+impl StreamGuard {
+    /// For tests without a stream.
+    pub(super) fn unconnected() -> Self {
+        Self(mpsc::channel().0)
+    }
+}
+
 /// Runs something that may never return on a disposable thread.
 ///
 /// # Errors
-/// `Failed` when it takes longer than `limit`.
+/// `Failed` when it takes longer than `limit`, or when several earlier ones still hang.
 pub(super) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> Result<T, DeviceError> + Send + 'static,
 ) -> Result<T, DeviceError> {
+    let no_answer = || DeviceError::new(DeviceProblem::Failed, "the sound system does not answer");
+    let Some(permit) = Permit::take() else {
+        return Err(no_answer());
+    };
     let (sender, result) = mpsc::channel();
     thread::Builder::new()
         .name("device-list".to_owned())
         .spawn(move || {
+            let _permit = permit;
             let _ = sender.send(work());
         })
         .map_err(|error| DeviceError::new(DeviceProblem::Failed, error))?;
-    result.recv_timeout(limit).unwrap_or_else(|_| {
-        Err(DeviceError::new(
-            DeviceProblem::Failed,
-            "the sound system does not answer",
-        ))
-    })
+    result.recv_timeout(limit).unwrap_or_else(|_| Err(no_answer()))
+}
+
+/// Threads that may hang in the sound system at the same time: who asks once a second must not
+/// fill the process with them.
+static HANGING: AtomicU64 = AtomicU64::new(0);
+const MAX_HANGING: u64 = 4;
+
+struct Permit;
+
+impl Permit {
+    fn take() -> Option<Self> {
+        let permit = Self;
+        (HANGING.fetch_add(1, Ordering::Relaxed) < MAX_HANGING).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        HANGING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the callbacks of a stream leave behind for the pipeline.
@@ -327,6 +355,26 @@ mod tests {
             .expect("over")
             .expect_err("too late");
         assert_eq!(error.problem, DeviceProblem::Failed);
+    }
+
+    #[test]
+    fn listing_gives_up_and_does_not_pile_up_threads() {
+        let (release, hang) = mpsc::channel::<()>();
+        let hang = Arc::new(Mutex::new(hang));
+        for _ in 0..3 * MAX_HANGING {
+            let hang = hang.clone();
+            let error = within::<()>(Duration::from_millis(1), move || {
+                let _ = hang.lock().expect("no panic").recv();
+                Ok(())
+            });
+            assert_eq!(error.expect_err("hangs").problem, DeviceProblem::Failed);
+            assert!(HANGING.load(Ordering::Relaxed) <= MAX_HANGING);
+        }
+        drop(release);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while within(Duration::from_secs(1), || Ok(())).is_err() {
+            assert!(Instant::now() < deadline, "works again");
+        }
     }
 
     #[test]

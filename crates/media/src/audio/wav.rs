@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use hound::{SampleFormat, WavReader, WavSpec};
 
@@ -22,6 +23,8 @@ const WRITER_QUEUE: usize = 125;
 /// Blocks after which the file is brought up to date with its header, so that it can be played
 /// even if the program dies: half a second.
 const FLUSH_BLOCKS: u32 = 50;
+/// Longest that completing a file is waited for: a disk that hangs must not hold up a call.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A WAV file cannot describe more than 4 GiB.
 const MAX_SAMPLES: u32 = (u32::MAX - 4_096) / 2;
 
@@ -152,12 +155,13 @@ fn sum_frame<S>(
 }
 
 /// A WAV file, 48 kHz mono 16 bits, that takes blocks without ever waiting for the disk.
-/// Dropping it completes the file in the background; [`Self::close`] waits for that.
+/// Dropping it completes the file.
 pub struct WavSink {
     label: String,
     queue: Option<SyncSender<Block>>,
     failure: Arc<OnceLock<DeviceError>>,
-    writer: Option<thread::JoinHandle<()>>,
+    /// Closed when the file is complete.
+    written: Receiver<()>,
     dropped: u64,
 }
 
@@ -181,9 +185,11 @@ impl WavSink {
         let (queue, blocks) = mpsc::sync_channel(WRITER_QUEUE);
         let failure = Arc::new(OnceLock::new());
         let (report, name) = (failure.clone(), label.clone());
-        let writer = thread::Builder::new()
+        let (writing, written) = mpsc::channel();
+        thread::Builder::new()
             .name("wav-writer".to_owned())
             .spawn(move || {
+                let _writing: mpsc::Sender<()> = writing;
                 if let Err(error) = write_all(file, &blocks) {
                     let _ = report.set(file_error(&name, &error));
                 }
@@ -193,7 +199,7 @@ impl WavSink {
             label,
             queue: Some(queue),
             failure,
-            writer: Some(writer),
+            written,
             dropped: 0,
         })
     }
@@ -221,18 +227,28 @@ impl WavSink {
         Ok(())
     }
 
-    /// Completes the file and waits until that is done.
+    /// Completes the file and waits until that is done, 2 s at most.
     ///
     /// # Errors
     /// `File` when something could not be written.
     pub fn close(mut self) -> Result<(), DeviceError> {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
+        self.complete();
         self.failure
             .get()
             .map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    fn complete(&mut self) {
+        if self.queue.take().is_some() {
+            // Nothing is ever sent: what ends the wait is the end of the writer.
+            let _ = self.written.recv_timeout(CLOSE_TIMEOUT);
+        }
+    }
+}
+
+impl Drop for WavSink {
+    fn drop(&mut self) {
+        self.complete();
     }
 }
 
@@ -269,4 +285,163 @@ fn file_name(path: &Path) -> String {
         || path.display().to_string(),
         |it| it.to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::SILENCE;
+    use crate::audio::pcm::testing::{frequency, sine};
+
+    fn write(path: &Path, spec: WavSpec, seconds: f32) {
+        let mut file = hound::WavWriter::create(path, spec).expect("a file");
+        let frames = (seconds * spec.sample_rate as f32) as usize;
+        for sample in sine(440.0, 0.5, spec.sample_rate, frames) {
+            for _ in 0..spec.channels {
+                match spec.sample_format {
+                    SampleFormat::Float => file.write_sample(sample).expect("written"),
+                    SampleFormat::Int => {
+                        let full = ((1_u64 << (spec.bits_per_sample - 1)) - 1) as f32;
+                        file.write_sample((sample * full) as i32).expect("written");
+                    }
+                }
+            }
+        }
+        file.finalize().expect("complete");
+    }
+
+    fn spec(channels: u16, sample_rate: u32, bits_per_sample: u16, float: bool) -> WavSpec {
+        let sample_format = if float {
+            SampleFormat::Float
+        } else {
+            SampleFormat::Int
+        };
+        WavSpec {
+            channels,
+            sample_rate,
+            bits_per_sample,
+            sample_format,
+        }
+    }
+
+    fn problem(path: &Path) -> DeviceProblem {
+        WavSource::open(path).err().expect("no usable file").problem
+    }
+
+    #[test]
+    fn every_depth_rate_and_channel_count_sounds_the_same_and_loops() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("tone.wav");
+        for spec in [
+            spec(1, 48_000, 16, false),
+            spec(2, 44_100, 16, false),
+            spec(1, 8_000, 8, false),
+            spec(6, 96_000, 24, false),
+            spec(2, 16_000, 32, false),
+            spec(2, 22_050, 32, true),
+        ] {
+            // A quarter of a second, 110 whole waves, four times over.
+            write(&path, spec, 0.25);
+            let mut source = WavSource::open(&path).expect("a usual file");
+            assert_eq!(source.label(), "tone.wav");
+            let mut all = Vec::new();
+            for _ in 0..100 {
+                let mut block = SILENCE;
+                source.fill(&mut block).expect("readable");
+                all.extend_from_slice(&block);
+            }
+            assert!(
+                (frequency(&all[4_800..], 48_000) - 440.0).abs() < 3.0,
+                "{spec:?}"
+            );
+            let peak = all[4_800..]
+                .iter()
+                .fold(0.0_f32, |peak, it| peak.max(it.abs()));
+            assert!((peak - 0.5).abs() < 0.03, "{spec:?}: {peak}");
+        }
+    }
+
+    #[test]
+    fn unusable_files_say_so() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("it.wav");
+        assert_eq!(problem(&path), DeviceProblem::File);
+        assert_eq!(problem(directory.path()), DeviceProblem::File);
+        assert_eq!(problem(Path::new("/dev/null")), DeviceProblem::File);
+        for bytes in [
+            &b""[..],
+            b"RIFF",
+            b"not a sound at all, just words",
+            &[0xFF; 100],
+        ] {
+            std::fs::write(&path, bytes).expect("written");
+            assert_eq!(problem(&path), DeviceProblem::File, "{bytes:?}");
+        }
+        write(&path, spec(1, 48_000, 16, false), 0.0);
+        assert_eq!(problem(&path), DeviceProblem::File, "empty");
+        write(&path, spec(1, 100, 16, false), 1.0);
+        assert_eq!(problem(&path), DeviceProblem::Unsupported);
+        write(&path, spec(200, 48_000, 16, false), 0.01);
+        assert_eq!(problem(&path), DeviceProblem::Unsupported);
+        // A header that promises sound, and nothing behind it.
+        write(&path, spec(1, 48_000, 16, false), 1.0);
+        let whole = std::fs::read(&path).expect("readable");
+        std::fs::write(&path, &whole[..44]).expect("written");
+        assert_eq!(problem(&path), DeviceProblem::File);
+    }
+
+    #[test]
+    fn a_truncated_file_plays_what_there_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("it.wav");
+        write(&path, spec(1, 48_000, 16, false), 1.0);
+        let whole = std::fs::read(&path).expect("readable");
+        std::fs::write(&path, &whole[..20_001]).expect("written");
+        let mut source = WavSource::open(&path).expect("a beginning");
+        let mut block = SILENCE;
+        for _ in 0..100 {
+            source.fill(&mut block).expect("loops");
+        }
+    }
+
+    #[test]
+    fn a_file_in_writing_can_be_read_already() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("out.wav");
+        let mut sink = WavSink::create(&path).expect("writable");
+        assert_eq!(WavReader::open(&path).expect("a header").duration(), 0);
+        for _ in 0..FLUSH_BLOCKS {
+            sink.write(&[0.5; BLOCK_SAMPLES]).expect("written");
+        }
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let frames = || WavReader::open(&path).map_or(0, |file| file.duration());
+        while frames() < FLUSH_BLOCKS * BLOCK_SAMPLES as u32 {
+            assert!(std::time::Instant::now() < deadline, "{}", frames());
+            thread::sleep(Duration::from_millis(10));
+        }
+        sink.write(&[2.0; BLOCK_SAMPLES]).expect("written");
+        sink.close().expect("complete");
+        let mut file = WavReader::open(&path).expect("a file");
+        let samples: Vec<i16> = file.samples().map(|it| it.expect("whole")).collect();
+        assert_eq!(samples.len(), 51 * BLOCK_SAMPLES);
+        assert_eq!(
+            (samples[0], samples[50 * BLOCK_SAMPLES]),
+            (16_384, i16::MAX)
+        );
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_says_so() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let nowhere = directory.path().join("no such directory/out.wav");
+        let error = WavSink::create(&nowhere).err().expect("nowhere");
+        assert_eq!(error.problem, DeviceProblem::File);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_says_so() {
+        let error = WavSink::create(Path::new("/dev/full")).err().expect("full");
+        assert_eq!(error.problem, DeviceProblem::File);
+    }
 }

@@ -362,7 +362,7 @@ impl Thread {
             Sink::Device(output) => {
                 output.check(now)?;
                 self.due = now;
-                if !output.wants_block() {
+                if !output.wants_block(now) {
                     return Ok(false);
                 }
                 let queued = output.queued();

@@ -61,7 +61,7 @@ fn run(test: &str, devices: &str, scenario: impl FnOnce(&Lab)) {
         output.status.success() && out.contains("1 passed"),
         "{test} failed beside its sound server\n{out}\n{err}"
     );
-    print!("{err}");
+    print!("{out}{err}");
 }
 
 struct Server {
@@ -252,10 +252,10 @@ pub(crate) fn write_tone(path: &Path, hz: f32, seconds: u32) {
     file.finalize().expect("complete");
 }
 
-/// Share of the sound's energy at a frequency, 0 to 1, in windows of 100 ms, per window.
+/// Share of the sound's energy at a frequency, 0 to 1, in windows of 50 ms, per window.
 pub(crate) fn share_at(samples: &[f32], hz: f32) -> Vec<f32> {
     samples
-        .chunks_exact(4_800)
+        .chunks_exact(2_400)
         .map(|window| window_share(window, hz))
         .collect()
 }
