@@ -313,6 +313,15 @@ where
             self.video_out.subscribe(Arc::clone(&sink) as _),
             self.audio_out.subscribe(sink),
         );
+        // The need for a first offer comes from the transport at once. Taken up after an offer
+        // that waits here already has been answered, it would begin a second exchange.
+        while let Some(event) = from_transport.recv().await {
+            let first_need = matches!(event, TransportEvent::NegotiationNeeded);
+            self.transport_event(&transport, event).await;
+            if first_need {
+                break;
+            }
+        }
         loop {
             tokio::select! {
                 input = inputs.recv() => match input {

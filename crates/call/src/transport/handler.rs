@@ -2,6 +2,7 @@
 //! waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use webrtc::data_channel::DataChannel;
@@ -19,12 +20,18 @@ pub(super) struct Handler {
     pub(super) outbox: Arc<Outbox>,
     pub(super) queues: Arc<SendQueues>,
     pub(super) runtime: Arc<NudgedRuntime>,
+    /// The first offer is asked for by [`super::Transport::new`] itself: the crate's own first
+    /// request is only delivered when something else wakes its task, which without a data channel
+    /// may be after the other side's offer has been answered.
+    pub(super) first_need_known: AtomicBool,
 }
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_negotiation_needed(&self) {
-        self.outbox.negotiation_needed();
+        if !self.first_need_known.swap(false, Ordering::Relaxed) {
+            self.outbox.negotiation_needed();
+        }
     }
 
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {

@@ -289,6 +289,7 @@ impl Transport {
             outbox: Arc::clone(&outbox),
             queues: Arc::clone(&queues),
             runtime: Arc::clone(&nudged),
+            first_need_known: AtomicBool::new(true),
         });
         let (estimator, estimate) = PublishedGcc::new(config);
         let parts = ChainParts {
@@ -304,6 +305,7 @@ impl Transport {
             true => Some(data::open(&*connection).await?),
             false => None,
         };
+        outbox.negotiation_needed();
 
         let writer = Writer::new(
             Arc::clone(&queues),
