@@ -13,6 +13,7 @@ mod say;
 mod signals;
 mod viewer;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -66,5 +67,6 @@ fn start_log(level: Option<LogLevel>) {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::builder().parse_lossy(filter))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
