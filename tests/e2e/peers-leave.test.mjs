@@ -28,5 +28,6 @@ for (const [how, signal] of [['hangs up', 'SIGINT'], ['is killed', 'SIGKILL']]) 
 }
 
 async function connected(peer) {
-  await peer.program.output(/^Connected\.$/m, 10_000);
+  // Whoever has not been announced is not said to have left.
+  await peer.program.output(/^Joined: (ann|ben)$/m, 10_000);
 }

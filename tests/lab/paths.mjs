@@ -40,7 +40,8 @@ export function binary(name, profile = process.env.AHOY_PROFILE ?? 'debug') {
 
 /** A system program by name. Throws with the name when it is not installed. */
 export function program(name) {
-  for (const part of (process.env.PATH ?? '').split(':')) {
+  // Debian gives its users no sbin folders, where depmod and others are.
+  for (const part of [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']) {
     const file = path.join(part, name);
     try {
       accessSync(file, constants.X_OK);
