@@ -144,7 +144,7 @@ async fn the_network_reaches_it_only_while_a_room_is_shared() {
     assert_eq!(there, ServerAddress::plain(outside.into()));
     // The other window of this computer finds the same addresses.
     let other = start(24_750..=24_753).await;
-    assert_eq!(soon(other.network_addresses()).await, found);
+    assert_eq!(soon(other.network_addresses()).await.first(), Some(&there));
 
     // From outside: into the shared room, not into the private one, and no new ones.
     let guest = connect(
@@ -193,6 +193,6 @@ async fn the_network_reaches_it_only_while_a_room_is_shared() {
     .await
     .expect("the other room goes on");
     let again = connect(&here, shared()).await.expect("a room");
-    assert_eq!(soon(server.network_addresses()).await, found);
+    assert_eq!(soon(server.network_addresses()).await.first(), Some(&there));
     drop(again);
 }
