@@ -35,3 +35,15 @@ export function fit(picture: { width: number; height: number }, tile: { width: n
     target: { x: 0, y: 0, width: tile.width, height: tile.height },
   };
 }
+
+/** Where all of a picture lies when `source` of it lies at `target`. */
+export function outset(picture: { width: number; height: number }, source: Rect, target: Rect): Rect {
+  const across = target.width / source.width;
+  const down = target.height / source.height;
+  return {
+    x: target.x - source.x * across,
+    y: target.y - source.y * down,
+    width: picture.width * across,
+    height: picture.height * down,
+  };
+}

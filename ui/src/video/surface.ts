@@ -2,7 +2,7 @@
 // last picture meanwhile. Counts what it draws, for diagnostics, at most once a second.
 
 import type { Clock } from "../state/clock";
-import { fit } from "./fit";
+import { fit, outset } from "./fit";
 import { toRgba, type I420 } from "./yuv";
 import { YuvCanvas } from "./webgl";
 
@@ -97,17 +97,10 @@ export class Surface {
     const { source, target } = fit(size, canvas, look.whole);
     if (look.whole) context.clearRect(0, 0, canvas.width, canvas.height);
     if (look.mirror) context.setTransform(-1, 0, 0, 1, canvas.width, 0);
-    context.drawImage(
-      image,
-      source.x,
-      source.y,
-      source.width,
-      source.height,
-      target.x,
-      target.y,
-      target.width,
-      target.height,
-    );
+    // WebKit ignores the source rectangle of a VideoFrame (2.50): the whole picture is drawn, so
+    // that what is to be cut lies outside of the canvas.
+    const whole = outset(size, source, target);
+    context.drawImage(image, whole.x, whole.y, whole.width, whole.height);
     if (look.mirror) context.setTransform(1, 0, 0, 1, 0, 0);
   }
 

@@ -129,7 +129,8 @@ describe("360 x 480", () => {
     const { page } = await open("still,call", { width: 360, height: 640 });
     await page.getByTestId("more").click();
     await page.getByRole("menuitem", { name: "Camera and picture size" }).click();
-    await page.getByTestId("choice-pattern").click();
+    await page.getByTestId("settings-camera").click();
+    await page.getByRole("option", { name: "Test camera" }).click();
     expect(await page.evaluate(() => window.ahoyFake?.calls.some((one) => one.command === "selectCamera" && one.args[0] === "pattern"))).toBe(true);
     await shot(page, "call-more-360");
   });
