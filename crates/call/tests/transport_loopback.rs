@@ -150,6 +150,20 @@ async fn connects_without_waiting_for_timers() {
 }
 
 #[tokio::test]
+async fn works_without_a_data_channel() {
+    let config = || TransportConfig {
+        data_channel: false,
+        ..loopback()
+    };
+    let (mut a, mut b) = pair(config(), config()).await;
+    connect(&mut a, &mut b).await;
+    assert!(!a.transport.send_data("nowhere".to_owned()));
+    assert_eq!((a.offers, b.offers), (0, 1));
+    let offer = b.transport.create_offer().await.expect("an offer");
+    assert!(!offer.sdp.contains("m=application"));
+}
+
+#[tokio::test]
 async fn an_ice_restart_keeps_media_flowing() {
     let (mut a, mut b) = pair(loopback(), loopback()).await;
     connect(&mut a, &mut b).await;

@@ -78,7 +78,13 @@ struct Datagram {
 
 #[derive(Default)]
 struct Inbox {
-    waiting: Mutex<(VecDeque<(SocketAddr, Vec<u8>)>, Option<Waker>)>,
+    waiting: Mutex<Arrived>,
+}
+
+#[derive(Default)]
+struct Arrived {
+    datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
+    reader: Option<Waker>,
 }
 
 impl World {
@@ -209,8 +215,8 @@ impl World {
                 let Datagram { from, to, bytes } = entry.remove();
                 if let Some(inbox) = state.sockets.get(&to) {
                     let mut waiting = inbox.waiting.lock().expect("inbox");
-                    waiting.0.push_back((from, bytes));
-                    due.extend(waiting.1.take());
+                    waiting.datagrams.push_back((from, bytes));
+                    due.extend(waiting.reader.take());
                 }
             }
             while let Some(entry) = state.timers.first_entry() {
@@ -476,8 +482,8 @@ impl AsyncUdpSocket for SimSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let mut waiting = self.inbox.waiting.lock().expect("inbox");
-        let Some((from, bytes)) = waiting.0.pop_front() else {
-            waiting.1 = Some(context.waker().clone());
+        let Some((from, bytes)) = waiting.datagrams.pop_front() else {
+            waiting.reader = Some(context.waker().clone());
             return Poll::Pending;
         };
         let length = bytes.len().min(buffers[0].len());
