@@ -31,6 +31,8 @@ const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 const FRAME_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long closing waits for the device to be released before it leaves the thread behind.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(800);
+/// The same for a camera that has stalled: its driver will hardly return now.
+const STALLED_RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Damaged pictures in a row after which the camera is given up: two seconds' worth.
 const MAX_DAMAGED: u32 = 60;
 
@@ -42,6 +44,7 @@ pub struct Camera {
     shared: Arc<Shared>,
     finished: Receiver<()>,
     delivered: bool,
+    stalled: bool,
     number: u64,
 }
 
@@ -106,6 +109,7 @@ impl Camera {
             shared,
             finished,
             delivered: false,
+            stalled: false,
             number: 0,
         };
         camera.mode = camera.wait_until_open(&opened)?;
@@ -161,10 +165,13 @@ impl VideoSource for Camera {
                 self.number += 1;
                 Ok(VideoFrame { number, ..frame })
             }
-            Taken::TimedOut => Err(DeviceError::new(
-                DeviceProblem::Lost,
-                format!("\"{}\" has stopped delivering pictures", self.label),
-            )),
+            Taken::TimedOut => {
+                self.stalled = true;
+                Err(DeviceError::new(
+                    DeviceProblem::Lost,
+                    format!("\"{}\" has stopped delivering pictures", self.label),
+                ))
+            }
             Taken::Closed => Err(self.reason()),
         }
     }
@@ -178,7 +185,12 @@ impl Drop for Camera {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.slot.close();
-        if self.finished.recv_timeout(RELEASE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        let timeout = if self.stalled {
+            STALLED_RELEASE_TIMEOUT
+        } else {
+            RELEASE_TIMEOUT
+        };
+        if self.finished.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!(
                 camera = self.label,
                 "the driver does not return; its thread is left behind"

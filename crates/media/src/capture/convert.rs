@@ -230,6 +230,7 @@ fn failed(error: yuv::YuvError) -> ConvertError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::stamp::read_stamp;
     use proptest::prelude::*;
 
     const SIZE: Resolution = Resolution::new(16, 8);
@@ -330,6 +331,33 @@ mod tests {
         assert_eq!(jpeg_end(&buffer), Some(jpeg.len()));
         assert_eq!(jpeg_end(&jpeg[..jpeg.len() - 1]), None);
         assert_eq!(jpeg_end(&[]), None);
+    }
+
+    /// A picture of the test camera, 1280x720, 4:2:2, as webcams compress them.
+    const JPEG: &[u8] = include_bytes!("../../tests/data/test-camera-37.jpg");
+
+    #[test]
+    fn a_jpeg_in_a_longer_buffer_arrives_with_its_stamp_and_colours() {
+        let size = Resolution::new(1280, 720);
+        let buffer = [JPEG, &[0xab; 100_000]].concat();
+        let mut target = I420::black(size);
+        let mut converter = Converter::new();
+        converter
+            .convert(PixelFormat::Mjpeg, 0, &buffer, &mut target)
+            .expect("converts");
+        assert_eq!(read_stamp(&target), Some(37));
+        let (y, u, v) = target.planes();
+        let ball = (y[580 * 1280 + 1098], u[290 * 640 + 549], v[290 * 640 + 549]);
+        let coral = (153_u8, 97_u8, 180_u8);
+        assert!(
+            ball.0.abs_diff(coral.0) < 8
+                && ball.1.abs_diff(coral.1) < 8
+                && ball.2.abs_diff(coral.2) < 8,
+            "the ball is {ball:?}"
+        );
+        let mut other = I420::black(SIZE);
+        let result = converter.convert(PixelFormat::Mjpeg, 0, JPEG, &mut other);
+        assert_eq!(result, Err(ConvertError::Size(size)));
     }
 
     proptest! {

@@ -45,7 +45,7 @@ impl Mode {
 
     /// Whether we can use it at all. 4:2:0 and 4:2:2 need even sides.
     fn usable(&self) -> bool {
-        let side = |side: u32| side >= 2 && side <= MAX_SIDE && side.is_multiple_of(2);
+        let side = |side: u32| (2..=MAX_SIDE).contains(&side) && side.is_multiple_of(2);
         let Resolution { width, height } = self.format.resolution;
         side(width) && side(height) && self.format.frame_rate > 0
     }

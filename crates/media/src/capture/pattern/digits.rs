@@ -44,8 +44,8 @@ impl Digits {
     /// Draws the number into the middle of the picture.
     pub(super) fn draw(&self, picture: &mut I420, number: u64) {
         let Resolution { width, height } = picture.resolution();
-        let left = (width as usize).saturating_sub(self.width * PLACES as usize) / 2 & !1;
-        let top = (height as usize).saturating_sub(self.height) / 2 & !1;
+        let left = ((width as usize).saturating_sub(self.width * PLACES as usize) / 2) & !1;
+        let top = ((height as usize).saturating_sub(self.height) / 2) & !1;
         for place in 0..PLACES {
             let digit = number / 10_u64.pow(PLACES - 1 - place) % 10;
             let left = left + place as usize * self.width;
@@ -118,7 +118,7 @@ mod tests {
         let digits = Digits::new(Resolution::new(640, 360));
         for (index, mask) in digits.masks.iter().enumerate() {
             assert_eq!(mask.len(), digits.width * digits.height);
-            assert!(mask.iter().any(|&opacity| opacity == 255));
+            assert!(mask.contains(&255));
             assert!(
                 !digits.masks[..index].contains(mask),
                 "{index} looks like another digit"
