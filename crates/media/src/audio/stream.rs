@@ -128,7 +128,9 @@ pub(super) fn within<T: Send + 'static>(
             let _ = sender.send(work());
         })
         .map_err(|error| DeviceError::new(DeviceProblem::Failed, error))?;
-    result.recv_timeout(limit).unwrap_or_else(|_| Err(no_answer()))
+    result
+        .recv_timeout(limit)
+        .unwrap_or_else(|_| Err(no_answer()))
 }
 
 /// Threads that may hang in the sound system at the same time: who asks once a second must not

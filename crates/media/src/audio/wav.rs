@@ -217,8 +217,8 @@ impl WavSink {
         if let Some(error) = self.failure.get() {
             return Err(error.clone());
         }
-        if let Some(Err(TrySendError::Full(_))) = self.queue.as_ref().map(|it| it.try_send(*block))
-        {
+        let queue = self.queue.as_ref();
+        if queue.is_some_and(|queue| matches!(queue.try_send(*block), Err(TrySendError::Full(_)))) {
             self.dropped += 1;
             if self.dropped == 1 {
                 tracing::warn!(file = self.label, "the disk is too slow, sound is left out");

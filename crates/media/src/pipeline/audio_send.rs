@@ -555,8 +555,10 @@ mod tests {
             inject in any::<bool>(),
             mute_at in 0_usize..40,
         ) {
-            let mut chain = Chain::default();
-            chain.injection = inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>);
+            let mut chain = Chain {
+                injection: inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>),
+                ..Chain::default()
+            };
             for (index, sample) in blocks.iter().enumerate() {
                 let muted = index >= mute_at;
                 if let Some(frame) = chain.take(&mut [*sample; BLOCK_SAMPLES], muted, Instant::now()) {

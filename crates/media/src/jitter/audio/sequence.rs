@@ -125,11 +125,19 @@ mod tests {
             panic!("{begin:?}");
         };
         let expect = |verdict, packets: i64| {
-            assert_eq!(verdict, Verdict::Member { timestamp: first + packets * 960 });
+            assert_eq!(
+                verdict,
+                Verdict::Member {
+                    timestamp: first + packets * 960
+                }
+            );
         };
         expect(sequence.judge(&packet(1, 960), always), 2);
         expect(sequence.judge(&packet(0, 0), always), 1);
-        expect(sequence.judge(&packet(65_534, u32::MAX - 1_919), always), -1);
+        expect(
+            sequence.judge(&packet(65_534, u32::MAX - 1_919), always),
+            -1,
+        );
         assert_eq!(sequence.expected(), 4);
     }
 
@@ -138,9 +146,15 @@ mod tests {
         let mut sequence = Sequence::default();
         sequence.judge(&packet(10, 0), always);
         assert_eq!(sequence.judge(&packet(40_000, 0), always), Verdict::Stray);
-        assert!(matches!(sequence.judge(&packet(11, 960), always), Verdict::Member { .. }));
+        assert!(matches!(
+            sequence.judge(&packet(11, 960), always),
+            Verdict::Member { .. }
+        ));
         assert_eq!(sequence.judge(&packet(40_001, 960), always), Verdict::Stray);
-        assert!(matches!(sequence.judge(&packet(40_002, 1_920), always), Verdict::Restart { .. }));
+        assert!(matches!(
+            sequence.judge(&packet(40_002, 1_920), always),
+            Verdict::Restart { .. }
+        ));
         assert_eq!(sequence.expected(), 3);
     }
 
