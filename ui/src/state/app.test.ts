@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { BackendError, type Backend } from "../backend";
 import type { CallView, EndReason, ParticipantView, RecentCall } from "../bindings";
-import { App, COPIED_MS, HEARD_MS, LONG_WAIT_MS, SLOW_CONNECT_MS } from "./app";
+import { App, COPIED_MS, HEARD_MS, LONG_WAIT_MS, SLOW_CONNECT_MS, TURN_MS } from "./app";
 import { BATCH_MS } from "./announcer";
 import { ManualClock } from "./clock";
 import { NO_CALL, SETTLE_MS } from "./screen";
@@ -244,6 +244,27 @@ describe("App", () => {
     expect(backend.setCameraOn).toHaveBeenCalledWith(false);
     app.setCameraOn(false);
     expect(backend.setCameraOn).toHaveBeenCalledOnce();
+  });
+
+  it("does not let a snapshot that was under way turn a switch back", () => {
+    app.toggleMicrophone();
+    view({});
+    expect(app.model.call.local.microphoneMuted).toBe(true);
+    view({ local: { ...NO_CALL.local, microphoneMuted: true } });
+    clock.advance(TURN_MS);
+    expect(app.model.call.local.microphoneMuted).toBe(true);
+  });
+
+  it("turns a switch back when the app refuses, or does not do it", async () => {
+    view({});
+    backend.setCameraOn.mockRejectedValueOnce(new BackendError("engineStopped", "stopped"));
+    app.toggleCamera();
+    expect(app.model.call.local.cameraOn).toBe(false);
+    await settle();
+    expect(app.model.call.local.cameraOn).toBe(true);
+    app.toggleMicrophone();
+    clock.advance(TURN_MS);
+    expect(app.model.call.local.microphoneMuted).toBe(false);
   });
 
   it("shows what a command failed with, without losing what was set", async () => {

@@ -36,6 +36,11 @@ export const LONG_WAIT_MS = 600_000;
 /** From here the stage says which step the connection is at. */
 export const SLOW_CONNECT_MS = 3000;
 
+/** A switch that was turned is believed for this long: snapshots come every 100 ms. */
+export const TURN_MS = 500;
+
+type LocalSwitches = Pick<CallView["local"], "microphoneMuted" | "cameraOn">;
+
 export type Dialog = "settings" | "shortcuts" | "invite" | "closing";
 export type SettingsSection = "you" | "sound" | "picture" | "server" | "appearance" | "shortcuts" | "about";
 
@@ -104,6 +109,10 @@ export class App {
   #slowTimer: number | null = null;
   #names = new Map<number, string>();
   #endSeen = false;
+  /** Switches as they were turned, while the app's answer is awaited. */
+  #turned: Partial<LocalSwitches> = {};
+  /** The newest snapshot as it came. */
+  #reported: CallView | null = null;
 
   constructor(
     readonly backend: Backend,
@@ -179,6 +188,7 @@ export class App {
   handle(message: UiMessage): void {
     switch (message.type) {
       case "view":
+        this.#reported = message.view;
         this.#view(message.view);
         break;
       case "event":
@@ -243,14 +253,13 @@ export class App {
   // Our own side
 
   toggleMicrophone(): void {
-    void this.#try(this.backend.setMicrophoneMuted(!this.#model.call.local.microphoneMuted));
-    // The app's own answer follows within 100 ms; the button turns at once.
-    this.#local({ microphoneMuted: !this.#model.call.local.microphoneMuted });
+    const microphoneMuted = !this.#model.call.local.microphoneMuted;
+    this.#turn({ microphoneMuted }, this.backend.setMicrophoneMuted(microphoneMuted));
   }
 
   toggleCamera(): void {
-    void this.#try(this.backend.setCameraOn(!this.#model.call.local.cameraOn));
-    this.#local({ cameraOn: !this.#model.call.local.cameraOn });
+    const cameraOn = !this.#model.call.local.cameraOn;
+    this.#turn({ cameraOn }, this.backend.setCameraOn(cameraOn));
   }
 
   setMicrophoneMuted(muted: boolean): void {
@@ -388,7 +397,8 @@ export class App {
     });
   }
 
-  #view(call: CallView, settled = false): void {
+  #view(reported: CallView, settled = false): void {
+    const call = this.#withSwitches(reported);
     const before = this.#model.call;
     const now = this.clock.now();
     let { intent, problem, ended } = this.#model;
@@ -528,19 +538,40 @@ export class App {
     this.notes.push({ key: `notice-${notice.code}`, tone: "error", title, detail, sticky: true });
   }
 
-  #local(change: Partial<CallView["local"]>): void {
-    const { call } = this.#model;
-    this.#set({ call: { ...call, local: { ...call.local, ...change } } });
+  /** Shows a switch as it was turned, at once, until the app's snapshots say the same. Snapshots
+   * that were under way already must not turn it back for a moment. */
+  #turn(change: Partial<LocalSwitches>, command: Promise<void>): void {
+    this.#turned = { ...this.#turned, ...change };
+    const turned = this.#turned;
+    this.#set({ call: this.#withSwitches(this.#model.call) });
+    const settle = () => {
+      if (this.#turned !== turned) return;
+      this.#turned = {};
+      if (this.#reported) this.#view(this.#reported);
+    };
+    command.catch((error: unknown) => {
+      this.#refused(error);
+      settle();
+    });
+    this.clock.after(TURN_MS, settle);
+  }
+
+  #withSwitches(call: CallView): CallView {
+    return { ...call, local: { ...call.local, ...this.#turned } };
   }
 
   async #try<T>(command: Promise<T>): Promise<T | undefined> {
     try {
       return await command;
     } catch (error) {
-      const { code, message } = asBackendError(error);
-      this.notes.push({ key: `error-${code}`, tone: "error", title: this.words.refused(code), detail: message, sticky: true });
+      this.#refused(error);
       return undefined;
     }
+  }
+
+  #refused(error: unknown): void {
+    const { code, message } = asBackendError(error);
+    this.notes.push({ key: `error-${code}`, tone: "error", title: this.words.refused(code), detail: message, sticky: true });
   }
 
   #set(change: Partial<Model>): void {

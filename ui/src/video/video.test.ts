@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ManualClock } from "../state/clock";
 import { Acknowledger, EVERY, WITHIN_MS } from "./acknowledge";
 import { ASK_EVERY_MS, MAX_QUEUE, PictureDecoder, type DecoderLike, type DecoderParts } from "./decode";
@@ -119,6 +119,9 @@ class FakeDecoder implements DecoderLike {
 }
 
 describe("PictureDecoder", () => {
+  beforeAll(() => void vi.spyOn(console, "warn").mockImplementation(() => undefined));
+  afterAll(() => void vi.restoreAllMocks());
+
   let clock: ManualClock;
   let decoders: FakeDecoder[];
   let asked: number;

@@ -1,0 +1,408 @@
+// What people do with the window, by pointer and by keyboard, and what the pictures do meanwhile.
+
+import type { Page } from "playwright-core";
+import { describe, it } from "vitest";
+import { expect, open, useBrowser } from "./window";
+
+useBrowser();
+
+const commands = (page: Page, command: string) => page.evaluate((name) => window.ahoyFake?.calls.filter((one) => one.command === name).map((one) => one.args) ?? [], command);
+const focused = (page: Page) => page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset["testid"] ?? document.activeElement?.tagName ?? "");
+const frames = async (page: Page, testid: string) => Number((await page.getByTestId(testid).getAttribute("data-frames")) ?? 0);
+
+async function until(what: string, check: () => Promise<boolean>, ms = 8000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await check())) {
+    if (Date.now() > end) throw new Error(`waited for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+describe("pictures", () => {
+  it("move: frames are decoded, drawn, counted and acknowledged", async () => {
+    const { page } = await open("call");
+    await until("both pictures", async () => (await frames(page, "remote-picture-2-canvas")) > 5 && (await frames(page, "self-view-canvas")) > 5);
+    expect(await page.getByTestId("remote-picture-2-canvas").getAttribute("data-picture")).toBe("640x360");
+    const acknowledged = await commands(page, "acknowledgeVideo");
+    expect(acknowledged.length).toBeGreaterThan(2);
+    const pixels = () => page.getByTestId("remote-picture-2-canvas").evaluate((canvas) => {
+      const data = (canvas as HTMLCanvasElement).getContext("2d")?.getImageData(0, 0, 600, 600).data ?? new Uint8ClampedArray();
+      return data.reduce((sum, value, i) => (sum + value * ((i % 97) + 1)) % 1_000_003, 0);
+    });
+    const before = await pixels();
+    await until("another picture", async () => (await pixels()) !== before);
+  });
+
+  it("recover after a gap with a key frame", async () => {
+    const { page } = await open("call");
+    await until("a picture", async () => (await frames(page, "remote-picture-2-canvas")) > 3);
+    const before = (await commands(page, "requestKeyFrame")).length;
+    await page.evaluate(() => window.ahoyFake?.skipFrames(3));
+    await until("a request", async () => (await commands(page, "requestKeyFrame")).length > before);
+    const drawn = await frames(page, "remote-picture-2-canvas");
+    await until("pictures again", async () => (await frames(page, "remote-picture-2-canvas")) > drawn + 3);
+  });
+
+  it("are not subscribed to while the window is hidden", async () => {
+    const { page } = await open("call");
+    await until("a picture", async () => (await frames(page, "remote-picture-2-canvas")) > 3);
+    const hide = (hidden: boolean) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, hidden);
+    await hide(true);
+    expect(await commands(page, "unsubscribeVideo")).toHaveLength(2);
+    await page.waitForTimeout(1200);
+    const drawn = await frames(page, "remote-picture-2-canvas");
+    await page.waitForTimeout(1200);
+    expect(await frames(page, "remote-picture-2-canvas")).toBe(drawn);
+    await hide(false);
+    expect(await commands(page, "subscribeVideo")).toHaveLength(4);
+    await until("pictures again", async () => (await frames(page, "remote-picture-2-canvas")) > drawn);
+  });
+
+  it("keep their place and subscription when somebody joins", async () => {
+    const { page } = await open("call");
+    await until("a picture", async () => (await frames(page, "remote-picture-2-canvas")) > 3);
+    await page.evaluate(() => window.ahoyFake?.join(2));
+    await page.getByTestId("remote-picture-3").waitFor();
+    expect(await commands(page, "subscribeVideo")).toHaveLength(3);
+    expect(await commands(page, "unsubscribeVideo")).toHaveLength(0);
+    expect(await page.getByTestId("self-view-box").getAttribute("data-corner")).toBe("grid");
+  });
+
+  it("give way to the initial when a camera goes off, and nothing old comes back", async () => {
+    const { page } = await open("call");
+    const picture = page.getByTestId("remote-picture-2");
+    await until("a picture", async () => (await picture.getAttribute("data-showing")) === "true");
+    await page.evaluate(() => window.ahoyFake?.join(1, { cameraOn: false }));
+    await until("the initial", async () => (await picture.getAttribute("data-showing")) === "false");
+    expect(await picture.textContent()).toContain("J");
+    expect(await picture.getAttribute("aria-label")).toContain("camera off");
+  });
+
+  it("have a canvas of the tile's size once the window has settled", async () => {
+    const { page } = await open("call");
+    const canvas = page.getByTestId("remote-picture-2-canvas");
+    await until("a picture", async () => (await frames(page, "remote-picture-2-canvas")) > 2);
+    await page.setViewportSize({ width: 900, height: 700 });
+    await until("the new size", () => canvas.evaluate((one) => Math.abs((one as HTMLCanvasElement).width - one.clientWidth) <= 1 && one.clientWidth < 900));
+  });
+});
+
+describe("a call from beginning to end", () => {
+  it("by pointer", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("new-call").click();
+    await page.getByTestId("waiting").waitFor();
+    await until("the code", async () => (await page.getByTestId("code-display").getAttribute("data-code")) === "4821-amber-otter");
+    expect(await focused(page)).toBe("copy-code");
+    await page.getByTestId("copy-code").click();
+    expect(await commands(page, "copyText")).toEqual([["4821-amber-otter"]]);
+    expect(await page.getByTestId("copy-code").getAttribute("data-copied")).toBe("true");
+    await until("no longer copied", async () => (await page.getByTestId("copy-code").getAttribute("data-copied")) === "false");
+    expect(await page.getByTestId("reach").textContent()).toContain("Works on this network. To call across the internet, set a server.");
+    await page.evaluate(() => window.ahoyFake?.join(1));
+    await page.getByTestId("call").waitFor();
+    expect(await page.getByTestId("connection-state").textContent()).toContain("Connected");
+    await page.getByTestId("mute").click();
+    expect(await page.getByTestId("mute").getAttribute("aria-pressed")).toBe("true");
+    expect(await page.getByTestId("mute").textContent()).toContain("Muted");
+    await page.getByTestId("camera").click();
+    expect(await commands(page, "setCameraOn")).toEqual([[false]]);
+    await page.getByTestId("hang-up").click();
+    await page.getByTestId("ended").waitFor();
+    await page.getByTestId("go-home").click();
+    await page.getByTestId("home").waitFor();
+  });
+
+  it("by keyboard", async () => {
+    const { page } = await open("home");
+    await page.keyboard.press("Control+j");
+    await until("focus", async () => (await focused(page)) === "code-field");
+    await page.keyboard.type("4821 amb otte");
+    await page.keyboard.press("Enter");
+    await page.getByTestId("call").waitFor();
+    expect(await commands(page, "joinCall")).toEqual([["4821 amber otter"]]);
+    await page.keyboard.press("m");
+    await page.keyboard.press("v");
+    expect(await commands(page, "setMicrophoneMuted")).toEqual([[true]]);
+    expect(await commands(page, "setCameraOn")).toEqual([[false]]);
+    await page.keyboard.press("i");
+    await page.getByTestId("invite-dialog").waitFor();
+    await page.keyboard.press("m");
+    expect(await commands(page, "setMicrophoneMuted")).toHaveLength(1);
+    await page.keyboard.press("Escape");
+    await page.getByTestId("invite-dialog").waitFor({ state: "detached" });
+    await page.keyboard.press("s");
+    await page.getByTestId("stats-panel").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByTestId("stats-panel").waitFor({ state: "detached" });
+    await page.keyboard.press("f");
+    expect(await commands(page, "setFullscreen")).toEqual([[true]]);
+    await page.keyboard.press("Escape");
+    expect(await commands(page, "setFullscreen")).toEqual([[true], [false]]);
+    await page.keyboard.press("Control+Shift+H");
+    await page.getByTestId("ended").waitFor();
+    expect(await focused(page)).toBe("rejoin");
+  });
+
+  it("cancelled while waiting leads home", async () => {
+    const { page } = await open("home");
+    await page.keyboard.press("Control+n");
+    await page.getByTestId("waiting").waitFor();
+    await until("the code", async () => (await page.getByTestId("code-display").getAttribute("data-code")) !== "");
+    await page.keyboard.press("Control+c");
+    expect(await commands(page, "copyText")).toEqual([["4821-amber-otter"]]);
+    await page.getByTestId("hang-up").click();
+    await page.getByTestId("home").waitFor();
+  });
+
+  it("that fails keeps the code and says why", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("code-field").fill("3390-quiet-heron");
+    await page.getByTestId("join").click();
+    await page.getByTestId("call-error").waitFor();
+    expect(await page.getByTestId("call-error").textContent()).toContain("No call has this code");
+    expect(await page.getByTestId("code-field").inputValue()).toBe("3390-quiet-heron");
+  });
+});
+
+describe("focus", () => {
+  it("goes through a call in the order of the design", async () => {
+    const { page } = await open("call");
+    await page.getByTestId("call").focus();
+    const order: string[] = [];
+    for (let i = 0; i < 13; i++) {
+      await page.keyboard.press("Tab");
+      order.push(await focused(page));
+    }
+    expect(order).toEqual(["self-view-box", "self-view-menu", "connection-state", "mute", "mute-menu", "camera", "camera-menu", "hang-up", "invite", "stats-toggle", "full-screen", "more", order[12]]);
+  });
+
+  it("comes back to the button whose menu was closed", async () => {
+    const { page } = await open("call");
+    await page.getByTestId("mute-menu").focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("menu").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("menu").waitFor({ state: "detached" });
+    await until("focus", async () => (await focused(page)) === "mute-menu");
+  });
+
+  it("goes on to the next region by F6", async () => {
+    const { page } = await open("call");
+    const seen = new Set<string>();
+    for (let i = 0; i < 3; i++) {
+      await page.keyboard.press("F6");
+      seen.add(await focused(page));
+    }
+    expect(seen.size).toBe(2);
+  });
+
+  it("is never caught by letters in a field", async () => {
+    const { page } = await open("first");
+    await page.getByTestId("name-field").pressSequentially("Mim v s?");
+    expect(await page.getByTestId("name-field").inputValue()).toBe("Mim v s?");
+    expect(await commands(page, "setMicrophoneMuted")).toEqual([]);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Ahoy, Mim v s?" }).waitFor();
+  });
+});
+
+describe("the self-view", () => {
+  it("moves by arrow keys", async () => {
+    const { page } = await open("call");
+    const box = page.getByTestId("self-view-box");
+    await box.focus();
+    await page.keyboard.press("ArrowUp");
+    await page.keyboard.press("ArrowLeft");
+    expect(await box.getAttribute("data-corner")).toBe("topLeft");
+    const saved = await commands(page, "saveSettings");
+    expect(saved.at(-1)?.[0]).toMatchObject({ selfView: { corner: "topLeft" } });
+  });
+
+  it("is dragged and snaps to the nearest corner", async () => {
+    const { page } = await open("call");
+    const box = page.getByTestId("self-view-box");
+    const place = await box.boundingBox();
+    if (!place) throw new Error("no self-view");
+    await page.mouse.move(place.x + 60, place.y + 60);
+    await page.mouse.down();
+    await page.mouse.move(500, 300, { steps: 4 });
+    await page.mouse.move(260, 200, { steps: 4 });
+    await page.mouse.up();
+    expect(await box.getAttribute("data-corner")).toBe("topLeft");
+    await until("the corner", async () => Math.abs(((await box.boundingBox())?.x ?? 0) - 28) < 2);
+  });
+
+  it("is hidden and comes back", async () => {
+    const { page } = await open("call");
+    await page.getByTestId("camera-menu").click();
+    await page.getByTestId("menu-hide-self").click();
+    await page.getByTestId("self-view-box").waitFor({ state: "detached" });
+    await page.keyboard.press("Escape");
+    await page.getByTestId("more").click();
+    await page.getByTestId("menu-show-self").click();
+    await page.getByTestId("self-view-box").waitFor();
+  });
+});
+
+describe("devices", () => {
+  it("are chosen in a call from a menu that stays open", async () => {
+    const { page } = await open("call");
+    await page.getByTestId("mute-menu").click();
+    await page.getByTestId("choice-device:mic1").click();
+    expect(await commands(page, "selectMicrophone")).toEqual([["device:mic1"]]);
+    await page.getByTestId("menu-play-sound").click();
+    expect(await commands(page, "playTestSound")).toHaveLength(1);
+    await page.getByTestId("choice-tone").click();
+    expect(await commands(page, "selectMicrophone")).toEqual([["device:mic1"], ["tone"]]);
+  });
+
+  it("have sizes and rates", async () => {
+    const { page } = await open("call");
+    await page.getByTestId("camera-menu").click();
+    await page.getByTestId("menu-size").press("ArrowRight");
+    await page.getByTestId("size-360p").click();
+    expect(await commands(page, "setVideoConstraints")).toEqual([[{ resolution: { width: 640, height: 360 }, frameRate: 30 }]]);
+    await page.keyboard.press("ArrowLeft");
+    await page.getByTestId("menu-rate").press("ArrowRight");
+    await page.getByTestId("rate-15").click();
+    expect((await commands(page, "setVideoConstraints")).at(-1)).toEqual([{ resolution: { width: 640, height: 360 }, frameRate: 15 }]);
+  });
+
+  it("that are missing leave a call possible and are looked for again", async () => {
+    const { page } = await open("camera:notFound");
+    expect(await page.getByTestId("self-view").textContent()).toContain("No camera found");
+    expect(await page.getByTestId("self-view").textContent()).toContain("You can still call with sound");
+    expect(await page.getByTestId("new-call").textContent()).toContain("New call with sound only");
+    await page.getByTestId("look-again").click();
+    await until("another try", async () => (await commands(page, "selectCamera")).length === 1);
+  });
+
+  it("can be files", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("settings-open").click();
+    await page.getByTestId("section-picture").click();
+    await page.getByTestId("camera-file").fill("/clips/a clip.y4m");
+    await page.getByTestId("camera-file-use").click();
+    expect(await commands(page, "selectCamera")).toEqual([["file:/clips/a clip.y4m"]]);
+    await page.getByTestId("section-sound").click();
+    await page.getByTestId("settings-microphone").click();
+    await page.getByRole("option", { name: "Test microphone (tone)" }).click();
+    expect(await commands(page, "selectMicrophone")).toEqual([["tone"]]);
+  });
+});
+
+describe("settings", () => {
+  it("apply at once and close by Esc, also in a call", async () => {
+    const { page } = await open("call");
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-appearance").click();
+    await page.getByTestId("settings-theme").click();
+    await page.getByRole("option", { name: "Dark" }).click();
+    await until("dark", () => page.evaluate(() => document.documentElement.dataset["theme"] === "dark"));
+    await page.keyboard.press("Escape");
+    await page.getByTestId("settings").waitFor({ state: "detached" });
+    await page.getByTestId("call").waitFor();
+  });
+
+  it("switch single keys off", async () => {
+    const { page } = await open("call");
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-shortcuts").click();
+    await page.getByTestId("single-keys").click();
+    await page.keyboard.press("Escape");
+    await page.getByTestId("settings").waitFor({ state: "detached" });
+    await page.keyboard.press("m");
+    expect(await commands(page, "setMicrophoneMuted")).toEqual([]);
+  });
+
+  it("take a server only when it is one", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("change-server").click();
+    await page.getByTestId("server-other").click();
+    await page.getByTestId("server-address").fill("nonsense");
+    await page.getByTestId("server-use").click();
+    expect(await commands(page, "saveSettings")).toEqual([]);
+    expect(await page.getByTestId("server-address").getAttribute("aria-invalid")).toBe("true");
+    await page.getByTestId("server-address").fill("wss://call.example.org");
+    await page.getByTestId("server-use").click();
+    expect((await commands(page, "saveSettings")).at(-1)?.[0]).toMatchObject({ server: "wss://call.example.org" });
+  });
+});
+
+describe("recent calls", () => {
+  it("are removed and brought back", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("recent-menu").first().click();
+    await page.getByTestId("recent-remove").click();
+    await until("three left", async () => (await page.getByTestId("recent-call").count()) === 3);
+    await page.getByTestId("note-action").click();
+    await until("four again", async () => (await page.getByTestId("recent-call").count()) === 4);
+  });
+});
+
+describe("the code field", () => {
+  it("completes words, underlines wrong ones and offers the nearest", async () => {
+    const { page } = await open("home");
+    const field = page.getByTestId("code-field");
+    await field.pressSequentially("4821 ambe");
+    await until("grey letters", async () => (await page.locator(".completion").textContent()) === "r");
+    await field.press("ArrowRight");
+    expect(await field.inputValue()).toBe("4821 amber");
+    await field.pressSequentially(" oter ");
+    await page.getByTestId("code-problem").waitFor();
+    expect(await page.locator(".wrong").textContent()).toBe("oter");
+    await page.getByTestId("use-nearest").click();
+    await until("the word", async () => (await field.inputValue()).startsWith("4821 amber otter"));
+    expect(await focused(page)).toBe("code-field");
+    await field.press("Enter");
+    await page.getByTestId("call").waitFor();
+  });
+
+  it("takes a pasted link", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("code-field").fill("ahoy://call.example.org/4821#amber-otter");
+    await page.getByText("An invite link for 4821-amber-otter. It uses its own server.").waitFor();
+    await page.getByTestId("join").click();
+    await page.getByTestId("call").waitFor();
+  });
+});
+
+describe("closing the window in a call", () => {
+  it("asks once", async () => {
+    const { page } = await open("call");
+    await page.evaluate(() => window.ahoyFake?.send({ type: "closeRequested" }));
+    await page.getByTestId("closing-dialog").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByTestId("closing-dialog").waitFor({ state: "detached" });
+    await page.evaluate(() => window.ahoyFake?.send({ type: "closeRequested" }));
+    await page.getByTestId("close-window").click();
+    expect(await commands(page, "closeWindow")).toHaveLength(1);
+  });
+});
+
+describe("layout", () => {
+  it("does not move when states change", async () => {
+    const { page } = await open("home");
+    const places = () =>
+      page.evaluate(() =>
+        ["new-call", "code-field", "join", "row-camera", "row-server"].map((id) => {
+          const box = document.querySelector(`[data-testid=${id}]`)?.getBoundingClientRect();
+          return box ? [Math.round(box.x), Math.round(box.y), Math.round(box.width)] : null;
+        }),
+      );
+    await until("the picture", async () => (await page.getByTestId("self-view").getAttribute("data-showing")) === "true");
+    const before = await places();
+    await page.getByTestId("mute").click();
+    expect(await places()).toEqual(before);
+    await page.getByTestId("camera").click();
+    expect(await places()).toEqual(before);
+    await page.getByTestId("code-field").fill("4821 amber oter ");
+    await page.getByTestId("code-problem").waitFor();
+    expect(await places()).toEqual(before);
+  });
+});
