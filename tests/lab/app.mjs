@@ -16,10 +16,11 @@ export const REMOTE = '[data-testid^="remote-picture-"]:not(canvas)';
 
 /**
  * Opens a window. `display` is required; `sound`, `cameras`: fixtures whose devices it sees;
- * `settings`: what the settings file holds; `box`: where the window goes; `name`: for files.
+ * `settings`: what the settings file holds; `box`: where the window goes; `name`: for files;
+ * `config`: a settings folder that exists already.
  */
-export async function openApp(lab, { display, sound, cameras, settings, box, name = 'app', profile, env = {} }) {
-  const config = folder(lab.file(`${name}-config`));
+export async function openApp(lab, { display, sound, cameras, settings, box, name = 'app', config, profile, env = {} }) {
+  config ??= folder(lab.file(`${name}-config`));
   if (settings) writeFileSync(path.join(config, 'settings.json'), JSON.stringify(settings));
   const session = await openSession(lab, binary('ahoy', profile), {
     HOME: lab.file(`${name}-home`),
@@ -92,10 +93,15 @@ class App {
     await this.display.key(...names);
   }
 
-  /** Types into a field with the real keyboard. */
+  /** Types into an empty field with the real keyboard; fails when other letters stand there then. */
   async type(testId, text) {
     await this.click(testId);
     await this.display.type(text);
+    const value = () => this.session.run('return document.querySelector(arguments[0]).value', id(testId));
+    await eventually(async () => (await value()) === text, 5000, `"${text}" stands in "${testId}"`)
+      .catch(async (error) => {
+        throw new Error(`${error.message}; there stands "${await value()}"`);
+      });
   }
 
   /** Waits until an element is shown. */

@@ -108,6 +108,7 @@ export class Side {
       case 'offer':
       case 'answer':
       case 'candidate':
+        if (message.type !== 'candidate' && this.sdp !== undefined) this.errors.push(`a further ${message.type}`);
         if (message.type !== 'candidate') this.sdp = message.sdp;
         other.send(message);
         break;

@@ -90,7 +90,7 @@ class Display {
 
   /** A real click of the first button at a place on the screen. */
   async click(x, y) {
-    await this.#xdotool('mousemove', '--sync', Math.round(x), Math.round(y));
+    await this.#xdotool('mousemove', Math.round(x), Math.round(y));
     await this.#xdotool('click', 1);
   }
 

@@ -65,6 +65,18 @@ export async function freePort() {
   return port;
 }
 
+/**
+ * As many neighbouring ports as a window looks at for its embedded server, all free now, such as
+ * `31200-31203`: the windows of a test find each other and nobody else's.
+ */
+export async function freePorts(count = 4) {
+  for (;;) {
+    const first = await freePort();
+    const ports = Array.from({ length: count }, (_, index) => first + index);
+    if (first + count <= 65_536 && !(await Promise.all(ports.map(listens))).includes(true)) return `${first}-${ports.at(-1)}`;
+  }
+}
+
 /** Whether something accepts connections on this port of the loopback interface. */
 export function listens(port) {
   return new Promise((resolve) => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { id, openApp } from './app.mjs';
 import { startDisplay } from './display.mjs';
+import { freePorts } from './lab.mjs';
 import { eventually } from './process.mjs';
 import { startSound } from './pulse.mjs';
 import { tone, writeWav } from './sound.mjs';
@@ -41,6 +42,7 @@ export async function assertMoves(app, testId, options = {}) {
 export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
   const display = await startDisplay(lab, { width: 2600, height: 860 });
   const people = { ann: { theme: 'light', tone: 1000, ...ann }, ben: { theme: 'dark', tone: 700, ...ben } };
+  const env = { AHOY_EMBEDDED_PORTS: await freePorts() };
   const opened = {};
   for (const [index, [key, person]] of Object.entries(people).entries()) {
     const sound = await startSound(lab, { name: `${key}-sound` });
@@ -48,6 +50,7 @@ export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
     const app = await openApp(lab, {
       display,
       sound,
+      env,
       cameras: person.cameras,
       name: key,
       settings: {
