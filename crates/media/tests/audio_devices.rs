@@ -250,6 +250,35 @@ fn devices_are_switched_while_they_run() {
 }
 
 #[test]
+fn a_chosen_device_that_is_unplugged_is_reported() {
+    with_devices("a_chosen_device_that_is_unplugged_is_reported", |lab| {
+        let (sent, events) = (Arc::new(Collector::default()), Events::default());
+        let send = AudioSend::start(sent, events.sink());
+        let playout = Playout::start(events.sink());
+        let other = id_of("Other Microphone", &microphones());
+        send.set_microphone(MicrophoneSelection::Device(other));
+        let other = id_of("Other Speaker", &speakers());
+        playout.set_speaker(SpeakerSelection::Device(other));
+        events.started(DeviceKind::Microphone);
+        events.started(DeviceKind::Speaker);
+        for (name, kind) in [
+            ("source_name=other_microphone", DeviceKind::Microphone),
+            ("sink_name=other_speaker", DeviceKind::Speaker),
+        ] {
+            let modules = lab.pactl(&["list", "short", "modules"]);
+            let module = modules
+                .lines()
+                .find(|line| line.contains(name))
+                .expect("loaded");
+            let number = module.split_whitespace().next().expect("a number");
+            lab.pactl(&["unload-module", number]);
+            let error = events.failed(kind, second(5.0));
+            assert_eq!(error.problem, DeviceProblem::Lost, "{error}");
+        }
+    });
+}
+
+#[test]
 fn without_a_microphone_the_speaker_still_works() {
     with_only_a_speaker("without_a_microphone_the_speaker_still_works", |_| {
         assert_eq!(microphones().expect("listed"), []);

@@ -1,5 +1,7 @@
 //! Microphones and speakers as the system lists them.
 
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cpal::ErrorKind;
@@ -35,12 +37,13 @@ pub fn speakers() -> Result<Vec<DeviceInfo>, DeviceError> {
     within(LIST_TIMEOUT, || list(Direction::Output))
 }
 
-/// The device with this id from the listing, or the system's default one.
+/// The device with this id from the listing, or the system's default one, its name, and the
+/// connection that its stream has to itself.
 pub(super) fn find(
     direction: Direction,
     id: Option<&str>,
-) -> Result<(cpal::Device, String), DeviceError> {
-    let host = host()?;
+) -> Result<(cpal::Device, String, Connection), DeviceError> {
+    let host = Connection::open()?;
     let device = match id {
         None => default_device(&host, direction).filter(is_real),
         Some(id) => devices(&host, direction)?
@@ -59,7 +62,18 @@ pub(super) fn find(
         DeviceError::new(DeviceProblem::NotFound, detail)
     })?;
     let label = label_of(&device);
-    Ok((device, label))
+    Ok((device, label, host))
+}
+
+/// Whether a chosen device has certainly been unplugged. A sound server moves its streams to
+/// another device then and says nothing. Where asking would open devices, or is not needed
+/// because the stream ends by itself, this is not known.
+pub(super) fn is_gone(direction: Direction, id: &str) -> bool {
+    let server = id.to_ascii_lowercase().starts_with("pulseaudio:");
+    server
+        && Connection::open()
+            .and_then(|host| devices(&host, direction))
+            .is_ok_and(|devices| devices.iter().all(|device| id_of(device) != id))
 }
 
 /// What can be done about an error of the system.
@@ -77,46 +91,74 @@ pub(super) fn device_error(error: &cpal::Error) -> DeviceError {
     DeviceError::new(problem, error)
 }
 
-/// The connection to the sound server, kept as long as the server answers: the PulseAudio client
-/// beneath cpal leaves its thread and three open files behind in about every fourth case when
-/// it is dropped (pulseaudio 0.3.2).
-#[cfg(target_os = "linux")]
-static SERVER: std::sync::Mutex<Option<std::sync::Arc<cpal::Host>>> = std::sync::Mutex::new(None);
+/// Connections to the sound server that nobody uses at the moment. They are kept because the
+/// PulseAudio client beneath cpal leaves its thread and three open files behind in about every
+/// fourth case when it is dropped while the server runs (pulseaudio 0.3.2). Never more than were
+/// in use at the same time: two streams and a listing.
+static IDLE: Mutex<Vec<cpal::Host>> = Mutex::new(Vec::new());
 
-#[cfg(target_os = "linux")]
-fn host() -> Result<std::sync::Arc<cpal::Host>, DeviceError> {
-    use std::sync::{Arc, PoisonError};
+/// A connection to the sound system, of its own for each stream: a PulseAudio server takes all
+/// streams of a connection for parts of one, and refuses one to another speaker.
+pub(super) struct Connection(Option<cpal::Host>);
 
-    let kept = SERVER
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    // Not under the lock: a server that hangs must not make everybody wait for the same one.
-    if let Some(host) = kept
-        && host.devices().is_ok()
-    {
-        return Ok(host);
-    }
-    // PipeWire answers as a PulseAudio server too. ALSA is for machines without either.
-    match cpal::host_from_id(cpal::HostId::PulseAudio) {
-        Ok(host) => {
-            let host = Arc::new(host);
-            *SERVER.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.clone());
-            Ok(host)
+impl Connection {
+    fn open() -> Result<Self, DeviceError> {
+        loop {
+            let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match idle {
+                // One that has lost its server stays dead; its thread has ended by itself.
+                Some(host) if host.devices().is_err() => drop(host),
+                Some(host) => return Ok(Self(Some(host))),
+                None => return Ok(Self(Some(new_host()?))),
+            }
         }
-        Err(_) => cpal::host_from_id(cpal::HostId::Alsa)
-            .map(Arc::new)
-            .map_err(|error| device_error(&error)),
     }
+}
+
+impl Deref for Connection {
+    type Target = cpal::Host;
+
+    fn deref(&self) -> &cpal::Host {
+        self.0.as_ref().expect("only taken when dropped")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(host) = self.0.take().filter(is_worth_keeping) {
+            IDLE.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(host);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn new_host() -> Result<cpal::Host, DeviceError> {
+    // PipeWire answers as a PulseAudio server too. ALSA is for machines without either.
+    cpal::host_from_id(cpal::HostId::PulseAudio)
+        .or_else(|_| cpal::host_from_id(cpal::HostId::Alsa))
+        .map_err(|error| device_error(&error))
+}
+
+/// A server may be there next time: ALSA is not kept.
+#[cfg(target_os = "linux")]
+fn is_worth_keeping(host: &cpal::Host) -> bool {
+    host.id() == cpal::HostId::PulseAudio
 }
 
 #[cfg(not(target_os = "linux"))]
-fn host() -> Result<cpal::Host, DeviceError> {
+fn new_host() -> Result<cpal::Host, DeviceError> {
     Ok(cpal::default_host())
 }
 
+#[cfg(not(target_os = "linux"))]
+fn is_worth_keeping(_: &cpal::Host) -> bool {
+    false
+}
+
 fn list(direction: Direction) -> Result<Vec<DeviceInfo>, DeviceError> {
-    let host = host()?;
+    let host = Connection::open()?;
     let default = default_device(&host, direction).map(|device| id_of(&device));
     let devices = devices(&host, direction)?.into_iter().map(|device| {
         let id = id_of(&device);

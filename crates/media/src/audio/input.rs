@@ -8,11 +8,11 @@ use std::time::Instant;
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
 
-use super::devices::{Direction, device_error, find};
+use super::devices::{Direction, device_error, find, is_gone};
 use super::format::candidates;
 use super::pcm::downmix;
 use super::resample::Resampler;
-use super::stream::{Health, Opening, StreamGuard, Watchdog};
+use super::stream::{Health, OpenStream, Opening, StreamGuard, Watch, Watchdog};
 use super::{BLOCK_SAMPLES, Block};
 use crate::device::{DeviceError, DeviceProblem};
 use crate::units::AUDIO_CLOCK_HZ;
@@ -165,8 +165,8 @@ impl Callback {
     }
 }
 
-fn open(id: Option<&str>, reader: &Thread) -> Result<(cpal::Stream, Opened), DeviceError> {
-    let (device, label) = find(Direction::Input, id)?;
+fn open(id: Option<&str>, reader: &Thread) -> Result<(OpenStream, Watch, Opened), DeviceError> {
+    let (device, label, connection) = find(Direction::Input, id)?;
     let listed: Vec<_> = device
         .supported_input_configs()
         .map_err(|error| device_error(&error))?
@@ -181,8 +181,18 @@ fn open(id: Option<&str>, reader: &Thread) -> Result<(cpal::Stream, Opened), Dev
             Ok((stream, ring, dropped, health)) => {
                 tracing::debug!(label, ?config, ?format, "microphone opened");
                 let rate = config.sample_rate;
+                let (id, watched) = (id.map(str::to_owned), health.clone());
+                let watch = move || {
+                    if id
+                        .as_deref()
+                        .is_some_and(|id| is_gone(Direction::Input, id))
+                    {
+                        watched.gone();
+                    }
+                };
                 return Ok((
-                    stream,
+                    OpenStream(stream, connection),
+                    Box::new(watch),
                     Opened {
                         label,
                         rate,

@@ -9,11 +9,11 @@ use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
 
 use super::Block;
-use super::devices::{Direction, device_error, find};
+use super::devices::{Direction, device_error, find, is_gone};
 use super::format::candidates;
 use super::pcm::spread;
 use super::resample::Resampler;
-use super::stream::{Health, Opening, StreamGuard, Watchdog};
+use super::stream::{Health, OpenStream, Opening, StreamGuard, Watch, Watchdog};
 use crate::device::{DeviceError, DeviceProblem};
 use crate::units::AUDIO_CLOCK_HZ;
 
@@ -230,8 +230,8 @@ impl Callback {
     }
 }
 
-fn open(id: Option<&str>, writer: &Thread) -> Result<(cpal::Stream, Opened), DeviceError> {
-    let (device, label) = find(Direction::Output, id)?;
+fn open(id: Option<&str>, writer: &Thread) -> Result<(OpenStream, Watch, Opened), DeviceError> {
+    let (device, label, connection) = find(Direction::Output, id)?;
     let listed: Vec<_> = device
         .supported_output_configs()
         .map_err(|error| device_error(&error))?
@@ -246,8 +246,18 @@ fn open(id: Option<&str>, writer: &Thread) -> Result<(cpal::Stream, Opened), Dev
             Ok((stream, ring, shared)) => {
                 tracing::debug!(label, ?config, ?format, "speaker opened");
                 let rate = config.sample_rate;
+                let (id, watched) = (id.map(str::to_owned), shared.health.clone());
+                let watch = move || {
+                    if id
+                        .as_deref()
+                        .is_some_and(|id| is_gone(Direction::Output, id))
+                    {
+                        watched.gone();
+                    }
+                };
                 return Ok((
-                    stream,
+                    OpenStream(stream, connection),
+                    Box::new(watch),
                     Opened {
                         label,
                         rate,

@@ -2,11 +2,12 @@
 //! been seen to hang for good when the sound server is gone. Neither may hold up a call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use super::devices::Connection;
 use crate::device::{DeviceError, DeviceProblem};
 
 /// Longest that opening a device may take; Bluetooth headsets need two to three seconds.
@@ -19,9 +20,20 @@ const SILENT_AFTER_OPENING: Duration = Duration::from_secs(5);
 /// load, a dead ALSA plugin makes hundreds of thousands and burns a core doing it.
 const MAX_ERRORS: u64 = 500;
 const ERROR_WINDOW: Duration = Duration::from_secs(1);
+/// How often a chosen device is looked for in the listing.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// A device that was released a moment ago may still be busy: tries and the pause between them.
 const BUSY_TRIES: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(150);
+
+/// A stream and its connection, which is free for others when the stream is closed.
+pub(super) struct OpenStream(
+    #[expect(dead_code, reason = "it plays as long as it is kept")] pub(super) cpal::Stream,
+    #[expect(dead_code, reason = "kept until the stream is closed")] pub(super) Connection,
+);
+
+/// Called every second on the thread of an open stream.
+pub(super) type Watch = Box<dyn Fn()>;
 
 /// A device that is being opened on another thread.
 #[derive(Debug)]
@@ -33,11 +45,12 @@ pub(super) struct Opening<T> {
 impl<T: Send + 'static> Opening<T> {
     /// Runs `open` on its own thread, repeats it while the device is busy, and keeps the stream
     /// there until the [`StreamGuard`] is dropped. `waiting` is unparked when there is a result.
+    /// With the stream comes what is to be called every second as long as it is open.
     pub(super) fn start<S: 'static>(
         name: &str,
         now: Instant,
         waiting: Thread,
-        open: impl Fn() -> Result<(S, T), DeviceError> + Send + 'static,
+        open: impl Fn() -> Result<(S, Watch, T), DeviceError> + Send + 'static,
     ) -> Opening<(StreamGuard, T)> {
         let (sender, result) = mpsc::channel();
         let failed = sender.clone();
@@ -45,14 +58,18 @@ impl<T: Send + 'static> Opening<T> {
             let opened = retry_while_busy(&open);
             let (guard, released) = mpsc::channel();
             let (stream, message) = match opened {
-                Ok((stream, value)) => (Some(stream), Ok((StreamGuard(guard), value))),
+                Ok((stream, watch, value)) => {
+                    (Some((stream, watch)), Ok((StreamGuard(guard), value)))
+                }
                 Err(error) => (None, Err(error)),
             };
             let wanted = sender.send(message).is_ok();
             waiting.unpark();
-            if wanted && stream.is_some() {
-                // Returns, with an error, as soon as the guard is dropped.
-                let _: Result<(), _> = released.recv();
+            if let Some((_stream, watch)) = stream.filter(|_| wanted) {
+                // Anything but a timeout means that the guard was dropped.
+                while released.recv_timeout(WATCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    watch();
+                }
             }
         };
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
@@ -169,6 +186,12 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn called(&self) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The device is not there any more, whatever its stream does.
+    pub(super) fn gone(&self) {
+        let error = DeviceError::new(DeviceProblem::Lost, "the device was unplugged");
+        let _ = self.fatal.set(error);
     }
 
     /// What to do with an error callback. Cheap however often it is called.
@@ -349,7 +372,7 @@ mod tests {
         let hang = Mutex::new(hang);
         let mut opening = Opening::<u8>::start("test", now, thread::current(), move || {
             let _ = hang.lock().expect("one user").recv();
-            Ok(((), 1))
+            Ok(((), Box::new(|| {}) as Watch, 1))
         });
         assert!(opening.poll(now).is_none());
         let error = opening
@@ -403,7 +426,7 @@ mod tests {
         let (dropped, was_dropped) = mpsc::channel();
         let mut opening =
             Opening::<u8>::start("test", Instant::now(), thread::current(), move || {
-                Ok((Stream(dropped.clone()), 7))
+                Ok((Stream(dropped.clone()), Box::new(|| {}) as Watch, 7))
             });
         let (guard, value) = loop {
             match opening.poll(Instant::now()) {

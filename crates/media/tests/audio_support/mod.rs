@@ -79,7 +79,7 @@ impl Events {
             MediaEvent::Started {
                 kind: it, label, ..
             } if *it == kind => Some(label.clone()),
-            MediaEvent::Failed { kind: it, error } if *it == kind => panic!("{kind:?}: {error}"),
+            MediaEvent::Failed { kind: it, error } if *it == kind => panic!("{error:?}"),
             _ => None,
         })
     }
