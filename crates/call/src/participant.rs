@@ -65,6 +65,8 @@ pub struct Participant {
     name: String,
     microphone_muted: bool,
     camera_on: bool,
+    /// A status has arrived.
+    heard: bool,
     states: ConnectionStates,
 }
 
@@ -91,6 +93,7 @@ impl Participant {
             name: String::new(),
             microphone_muted: false,
             camera_on: true,
+            heard: false,
             states: ConnectionStates::default(),
         }
     }
@@ -123,8 +126,11 @@ impl Participant {
         }
     }
 
-    /// Takes in what they said about themselves.
-    pub fn note(&mut self, message: PeerMessage) {
+    /// Takes in what they said about themselves. `true` for the first time: by then they hear us,
+    /// and our own status has to be repeated, because the transport loses a message that arrives
+    /// together with the handshake of its data channel.
+    #[must_use = "our status is to be repeated"]
+    pub fn note(&mut self, message: PeerMessage) -> bool {
         if let PeerMessage::Status {
             name,
             microphone_muted,
@@ -138,7 +144,9 @@ impl Participant {
             self.name = name;
             self.microphone_muted = microphone_muted;
             self.camera_on = camera_on;
+            return !std::mem::replace(&mut self.heard, true);
         }
+        false
     }
 
     /// The name they gave; empty until it is known.

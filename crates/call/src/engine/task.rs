@@ -358,7 +358,11 @@ impl EngineTask {
             ParticipantOutput::Message(PeerMessage::Bye) => {
                 self.participant_left(id, Departure::Left);
             }
-            ParticipantOutput::Message(message) => participant.note(message),
+            ParticipantOutput::Message(message) => {
+                if participant.note(message) {
+                    participant.send_message(&self.local.status());
+                }
+            }
             ParticipantOutput::Failed => {
                 self.participant_left(id, Departure::Lost);
                 if self.participants.is_empty() && self.session.connected_since().is_none() {
