@@ -149,6 +149,11 @@ impl Participant {
         false
     }
 
+    /// Whether they have told us anything about themselves.
+    pub const fn heard(&self) -> bool {
+        self.heard
+    }
+
     /// The name they gave; empty until it is known.
     pub fn name(&self) -> &str {
         &self.name

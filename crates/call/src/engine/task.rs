@@ -38,6 +38,9 @@ const INPUT_CAPACITY: usize = 1024;
 /// How often timeouts and the encoder's rate are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// One second between two tries to make ourselves known.
+const TICKS_PER_REMINDER: u32 = 10;
+
 /// Whoever joined later yields when offers collide, and makes the first one.
 const OFFERS: Role = Role {
     polite: true,
@@ -81,6 +84,7 @@ struct EngineTask {
     words: Option<CodeWords>,
     call: u64,
     transport: TransportConfig,
+    ticks: u32,
     server: Option<ServerAddress>,
     embedded: Arc<EmbeddedServer>,
     inputs: mpsc::Sender<Input>,
@@ -119,6 +123,7 @@ impl EngineTask {
             words: None,
             call: 0,
             transport: TransportConfig::default(),
+            ticks: 0,
             server: config.server,
             embedded: Arc::new(EmbeddedServer::new(config.embedded)),
             inputs,
@@ -404,6 +409,10 @@ impl EngineTask {
         }
         if !self.session.in_call() && self.link.is_some() {
             self.release_call().await;
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(TICKS_PER_REMINDER) {
+            self.remind_the_silent();
         }
         let estimates = self.participants.values().filter_map(Participant::estimate);
         let target = adaptation::encoder_target(self.local.view().constraints, estimates);
