@@ -419,6 +419,14 @@ impl EngineTask {
         self.local.video.set_bitrate(target);
     }
 
+    /// Whoever has not told us their name yet may not have heard ours: see [`Participant::note`].
+    fn remind_the_silent(&self) {
+        let status = self.local.status();
+        for participant in self.participants.values().filter(|other| !other.heard()) {
+            participant.send_message(&status);
+        }
+    }
+
     fn subscribe(&self, tile: VideoTile, sink: Arc<dyn EncodedVideoSink>) -> Option<Subscription> {
         let subscription = match tile {
             VideoTile::Local => {
