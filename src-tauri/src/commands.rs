@@ -151,10 +151,8 @@ pub(crate) async fn save_settings(
     settings.check().map_err(settings_error)?;
     let former = shell.profile.settings();
     apply(&shell, &former, &settings).await?;
-    if former.theme != settings.theme {
-        window::paint_background(&window, settings.theme);
-    }
     change_settings(&shell, move |current| *current = settings).await;
+    window::paint_background(&window, &shell);
     Ok(())
 }
 

@@ -90,7 +90,7 @@ impl Shell {
             notices: self.start_notices.clone(),
             platform: Platform {
                 software_rendering: self.software_rendering,
-                theme_dark: self.theme_dark.load(Ordering::Relaxed),
+                theme_dark: self.theme_dark(),
             },
             invite: self.invite.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -110,6 +110,11 @@ impl Shell {
     /// To whoever watches; nobody has to.
     pub(crate) fn publish(&self, news: UiMessage) {
         let _ = self.news.send(news);
+    }
+
+    /// Whether the desktop prefers dark windows.
+    pub(crate) fn theme_dark(&self) -> bool {
+        self.theme_dark.load(Ordering::Relaxed)
     }
 
     /// The desktop prefers dark windows, or not.

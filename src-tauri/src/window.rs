@@ -48,15 +48,15 @@ pub(crate) fn open(app: &App, shell: &Shell, software_rendering: bool) -> tauri:
     if software_rendering {
         draw_without_compositing(&window);
     }
-    shell.set_theme_dark(is_dark(&window));
-    paint_background(&window, theme);
+    shell.set_theme_dark(desktop_is_dark(&window));
+    paint_background(&window, shell);
     Ok(())
 }
 
 /// Fills the window with the colour of the interface's canvas, for the moments in which the
 /// interface has not drawn yet.
-pub(crate) fn paint_background(window: &WebviewWindow, theme: Theme) {
-    let color = canvas(theme, is_dark(window));
+pub(crate) fn paint_background(window: &WebviewWindow, shell: &Shell) {
+    let color = canvas(shell.profile.settings().theme, shell.theme_dark());
     if let Err(error) = window.set_background_color(Some(color)) {
         tracing::debug!(%error, "the window keeps its background");
     }
@@ -148,7 +148,24 @@ fn measure(window: &WebviewWindow) -> tauri::Result<WindowSize> {
     })
 }
 
-fn is_dark(window: &WebviewWindow) -> bool {
+/// Only to be called on the main thread, like everything of GTK. It looks at what WebKit looks at
+/// for `prefers-color-scheme`; the desktop portal's choice has become a setting of GTK when the
+/// window was built.
+#[cfg(target_os = "linux")]
+fn desktop_is_dark(_window: &WebviewWindow) -> bool {
+    use gtk::prelude::GtkSettingsExt;
+    let is_dark_name = |name: &str| name.ends_with("-dark") || name.ends_with(":dark");
+    let chosen = std::env::var("GTK_THEME").is_ok_and(|name| is_dark_name(&name));
+    let set = gtk::Settings::default().is_some_and(|settings| {
+        let name = settings.gtk_theme_name();
+        settings.is_gtk_application_prefer_dark_theme()
+            || name.is_some_and(|name| is_dark_name(&name.to_lowercase()))
+    });
+    chosen || set
+}
+
+#[cfg(not(target_os = "linux"))]
+fn desktop_is_dark(window: &WebviewWindow) -> bool {
     window
         .theme()
         .is_ok_and(|theme| theme == tauri::Theme::Dark)
