@@ -160,10 +160,8 @@ fn the_words_of_the_code_are_in_no_log() {
     #[cfg(unix)]
     host.signal("INT");
     let log = host.end().stderr;
-    let mut parts = code.split('-');
-    let number = parts.next().expect("a number");
-    assert!(log.contains(number), "the log is there: {log}");
-    for word in parts {
+    assert!(log.contains("ahoy_call"), "the log is there: {log}");
+    for word in code.split('-').skip(1) {
         assert!(!log.contains(word), "{word}");
     }
 }
@@ -173,7 +171,7 @@ fn without_a_server_the_one_on_this_computer_is_used() {
     let host = peer(&["call", "--name", "ann", "--duration", "20s"]);
     let code = host.code();
     assert!(host.line("Link: ").starts_with("ahoy+ws://"));
-    let guest = peer(&["join", &code, "--name", "ben", "--duration", "1s"]);
+    let guest = peer(&["join", &code, "--name", "ben", "--duration", "5s"]);
     host.line("Joined: ben");
     assert_eq!(guest.end().code, Some(0));
     assert_eq!(host.end().code, Some(0));

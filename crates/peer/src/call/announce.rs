@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use ahoy_call::view::{CallState, CallView, ParticipantId, ParticipantView};
 
-/// How long a participant's name is waited for after the connection stands.
-const NAME_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a participant's name is waited for after the connection stands. It comes at once,
+/// unless the first packet of its channel is lost: that is repeated after a second or more.
+const NAME_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Turns snapshots into lines, each once.
 #[derive(Debug, Default)]
@@ -43,7 +44,14 @@ impl Announcer {
 
     fn departures(&mut self, view: &CallView, lines: &mut Vec<String>) {
         let there = |id: &ParticipantId| view.participants.iter().any(|it| it.id == *id);
-        self.nameless.retain(|id, _| there(id));
+        self.nameless.retain(|id, _| {
+            let stays = there(id);
+            if !stays {
+                let name = nameless(*id);
+                lines.extend([format!("Joined: {name}"), format!("Left: {name}")]);
+            }
+            stays
+        });
         self.present.retain(|id, name| {
             let stays = there(id);
             if !stays {
@@ -63,7 +71,7 @@ impl Announcer {
             return None;
         }
         let name = if participant.name.is_empty() {
-            format!("participant {id}")
+            nameless(id)
         } else {
             participant.name.clone()
         };
@@ -72,6 +80,10 @@ impl Announcer {
         self.present.insert(id, name.clone());
         Some(format!("Joined: {name}"))
     }
+}
+
+fn nameless(id: ParticipantId) -> String {
+    format!("participant {id}")
 }
 
 fn in_words(state: &CallState) -> Option<&'static str> {

@@ -57,6 +57,7 @@ pub(crate) async fn run(request: Request) -> Result<(), Failure> {
     let input = recorder.as_ref().map(Recorder::input);
     let viewers = Viewers::new(report.is_some(), input.clone(), requests);
     let mut call = Call::new(options, viewers, input);
+    call.samples_wanted = report.is_some();
 
     let outcome = call.converse(&request.entry, key_frames).await;
     let (samples, moments) = call.end().await;
@@ -89,6 +90,7 @@ struct Call {
     devices: DeviceWatch,
     viewers: Viewers,
     samples: Samples,
+    samples_wanted: bool,
     moments: Moments,
     recorder: Option<RecorderInput>,
     recording_failure_told: bool,
@@ -106,6 +108,7 @@ impl Call {
             devices: DeviceWatch::new(options),
             viewers,
             samples: Samples::default(),
+            samples_wanted: false,
             moments: Moments::begin(),
             recorder,
             recording_failure_told: false,
@@ -235,6 +238,9 @@ impl Call {
     }
 
     async fn sample(&mut self) {
+        if !self.samples_wanted {
+            return;
+        }
         match timeout(STATS_ANSWER, self.engine.stats()).await {
             Ok(Ok(report)) => {
                 self.samples.take(report);

@@ -16,15 +16,15 @@ use ahoy_media::units::Resolution;
 use ahoy_signaling::{Server, ServerConfig};
 
 /// How long anything may take that takes a second on an idle computer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A signaling server on a port of its own, for as long as the test runs.
-pub struct TestServer {
-    pub url: String,
+pub(crate) struct TestServer {
+    pub(crate) url: String,
     _runtime: tokio::runtime::Runtime,
 }
 
-pub fn server() -> TestServer {
+pub(crate) fn server() -> TestServer {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -45,7 +45,7 @@ pub fn server() -> TestServer {
 }
 
 /// `ahoy-peer` with these arguments and nothing of the surroundings that could change it.
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ahoy-peer"));
     command.args(arguments).env_remove("RUST_LOG");
     for variable in ["SIGNAL_URL", "ROLE", "CLIP", "VIDEO", "AUDIO", "WINDOW"] {
@@ -55,7 +55,7 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 /// A participant without devices, unless `arguments` say otherwise.
-pub fn peer(arguments: &[&str]) -> Peer {
+pub(crate) fn peer(arguments: &[&str]) -> Peer {
     let mut all = arguments.to_vec();
     for device in ["--camera", "--microphone", "--speaker"] {
         if !arguments.contains(&device) {
@@ -66,7 +66,7 @@ pub fn peer(arguments: &[&str]) -> Peer {
 }
 
 /// A running program, killed when the test is over.
-pub struct Peer {
+pub(crate) struct Peer {
     child: Child,
     stdout: Arc<(Mutex<Output>, Condvar)>,
     stderr: Option<thread::JoinHandle<String>>,
@@ -80,14 +80,14 @@ struct Output {
 
 /// How a program ended.
 #[derive(Debug)]
-pub struct End {
-    pub code: Option<i32>,
-    pub stdout: Vec<String>,
-    pub stderr: String,
+pub(crate) struct End {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: String,
 }
 
 impl Peer {
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -119,7 +119,7 @@ impl Peer {
     }
 
     /// Waits for a line that begins with `start`; returns the rest of it.
-    pub fn line(&self, start: &str) -> String {
+    pub(crate) fn line(&self, start: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         let (output, changed) = &*self.stdout;
         let mut output = output.lock().expect("no panic");
@@ -141,12 +141,12 @@ impl Peer {
         }
     }
 
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.line("Code: ")
     }
 
     /// Sends a signal by name, such as `INT`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])
             .status()
@@ -155,7 +155,7 @@ impl Peer {
     }
 
     /// Waits for the end.
-    pub fn end(mut self) -> End {
+    pub(crate) fn end(mut self) -> End {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -190,7 +190,7 @@ impl Drop for Peer {
 }
 
 /// A short clip whose pictures carry their number.
-pub fn clip(folder: &Path, width: u32, height: u32, frame_rate: u32) -> PathBuf {
+pub(crate) fn clip(folder: &Path, width: u32, height: u32, frame_rate: u32) -> PathBuf {
     let path = folder.join("clip.y4m");
     let mut writer = Y4mWriter::create(&path, frame_rate).expect("created");
     for number in 0..frame_rate * 2 {
