@@ -47,7 +47,7 @@ test('a second start opens a second window, and the two call each other', { time
     assert.equal(toneShare(await sound.record(1), 800), 0);
     // Both windows hear it and play it, a little apart: it may be weaker, but not gone.
     sound.speak(writeWav(lab.file('said.wav'), tone(800, 30, 0.3)));
-    await eventually(async () => toneShare(await sound.record(1), 800, 0.01) > 0.7, 10_000, '800 Hz from the speaker');
+    await eventually(async () => toneShare(await sound.record(1), 800, { level: 0.01, windowMs: 30 }) > 0.7, 10_000, '800 Hz from the speaker');
   });
 
   await step('hanging up in one ends it in the other, and the settings both use are whole', async () => {

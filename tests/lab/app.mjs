@@ -3,10 +3,15 @@
 
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Lab } from './lab.mjs';
 import { binary, folder } from './paths.mjs';
 import { eventually, sleep, tree } from './process.mjs';
 import { readStampFromScreen } from './stamp.mjs';
 import { openSession } from './webdriver.mjs';
+
+/** How often the screen is looked at for stamps, and how long at one place, in Hz and ms. */
+const GRAB_HZ = 12;
+const LOOK_MS = 2500;
 
 /** Selects an element of the interface by its `data-testid`; CSS selectors stay as they are. */
 export const id = (name) => (name.startsWith('[') ? name : `[data-testid="${name}"]`);
@@ -149,35 +154,46 @@ class App {
   }
 
   /**
-   * The frame number that the screen shows inside an element now, or `undefined` when no stamp is
-   * readable there. `mirrored`: as a self-view is shown.
-   */
-  async stamp(testId, mirrored = false) {
-    const places = await this.picturePlaces(testId);
-    if (places.length === 0) return undefined;
-    const { clip } = places[0];
-    const screen = await this.display.pixels({ ...clip, height: Math.min(clip.height, clip.width / 8) });
-    for (const place of places) {
-      const stamp = readStampFromScreen(screen,
-        { x: place.x - screen.left, y: place.y - screen.top, width: place.width }, mirrored);
-      if (stamp !== undefined) return stamp;
-    }
-    return undefined;
-  }
-
-  /**
-   * Frame numbers that the screen shows inside an element at `count` moments. Waits for the first
-   * readable one; fails when there is none within `timeoutMs`.
+   * Frame numbers that the screen shows inside an element at `count` moments, `everyMs` apart;
+   * `undefined` where no stamp is readable. Waits for the first readable one; fails when there is
+   * none within `timeoutMs`. `mirrored`: as a self-view is shown.
    */
   async stamps(testId, { mirrored = false, count = 3, everyMs = 300, timeoutMs = 15_000 } = {}) {
-    const first = await eventually(async () => {
-      const stamp = await this.stamp(testId, mirrored);
-      return stamp === undefined ? undefined : { stamp };
-    }, timeoutMs, `${this.name} shows a stamp in "${testId}"`, 50);
-    const seen = [first.stamp];
-    while (seen.length < count) {
-      await sleep(everyMs);
-      seen.push(await this.stamp(testId, mirrored));
+    const end = performance.now() + timeoutMs;
+    for (;;) {
+      // Anew each time: the element may have come or moved in the meantime.
+      const places = await this.picturePlaces(testId);
+      const seen = places.length > 0 ? await this.#watchStamps(places, mirrored, count, everyMs) : [];
+      if (seen.length > 0) return seen;
+      if (performance.now() > end) throw new Error(`${this.name} shows no stamp in "${testId}" within ${timeoutMs} ms`);
+      await sleep(200);
+    }
+  }
+
+  /** The stamps at one of these places; none when none is readable for [`LOOK_MS`]. */
+  async #watchStamps(places, mirrored, count, everyMs) {
+    const { clip } = places[0];
+    const seen = [];
+    let due = 0;
+    const lab = new Lab();
+    try {
+      const strip = { ...clip, height: Math.min(clip.height, clip.width / 8) };
+      const grabber = this.display.watch(lab, strip, GRAB_HZ, (screen, at) => {
+        if (at < due || seen.length >= count) return;
+        const stamp = places.map((place) => readStampFromScreen(screen,
+          { x: place.x - screen.left, y: place.y - screen.top, width: place.width }, mirrored))
+          .find((found) => found !== undefined);
+        if (stamp === undefined && seen.length === 0) return;
+        seen.push(stamp);
+        due = at + everyMs;
+      });
+      const end = performance.now() + LOOK_MS;
+      while (seen.length < count && (seen.length > 0 || performance.now() < end)) {
+        if (!grabber.alive) throw new Error(grabber.describe());
+        await sleep(20);
+      }
+    } finally {
+      await lab.close();
     }
     return seen;
   }

@@ -120,9 +120,10 @@ class Display {
     const top = Math.max(0, Math.floor(box.y));
     const width = Math.min(this.width - left, Math.ceil(box.width));
     const height = Math.min(this.height - top, Math.ceil(box.height));
-    const data = await capture('import',
-      ['-silent', '-window', 'root', '-crop', `${width}x${height}+${left}+${top}`, '+repage', '-depth', '8', 'rgb:-'],
-      { env: this.env, timeoutMs: 10_000 });
+    // Not ImageMagick's import: that one fetches the whole screen each time, which costs the windows dear.
+    const data = await capture('ffmpeg', ['-loglevel', 'error', '-f', 'x11grab', '-draw_mouse', '0',
+      '-video_size', `${width}x${height}`, '-i', `${this.env.DISPLAY}+${left},${top}`, '-frames:v', '1',
+      '-pix_fmt', 'rgb24', '-f', 'rawvideo', 'pipe:1'], { env: this.env, timeoutMs: 10_000 });
     if (data.length !== width * height * 3) throw new Error(`screenshot has ${data.length} bytes, not ${width}x${height}x3`);
     return { width, height, data, left, top };
   }

@@ -106,10 +106,11 @@ export function amplitudeAt(samples, frequency, rate = RATE) {
 
 /**
  * Share (0..1) of windows of 100 ms in which `frequency` is clearly there: at least `level` strong
- * and more than half of the window's energy.
+ * and more than half of the window's energy. Shorter windows (`windowMs`) forgive a receiver that
+ * plays a little faster or slower, which breaks a tone's phase.
  */
-export function toneShare(samples, frequency, level = 0.02, rate = RATE) {
-  const size = Math.round(rate / 10);
+export function toneShare(samples, frequency, { level = 0.02, rate = RATE, windowMs = 100 } = {}) {
+  const size = Math.round((rate * windowMs) / 1000);
   let found = 0;
   let windows = 0;
   for (let at = 0; at + size <= samples.length; at += size) {

@@ -6,7 +6,7 @@ import { startDisplay } from './display.mjs';
 import { freePorts } from './lab.mjs';
 import { eventually } from './process.mjs';
 import { startSound } from './pulse.mjs';
-import { tone, writeWav } from './sound.mjs';
+import { rms, tone, toneShare, writeWav } from './sound.mjs';
 import { clip } from './y4m.mjs';
 
 /** "New call" in one window, its code typed in the other and joined. Returns the code. */
@@ -33,10 +33,34 @@ export async function joinWith(guest, code) {
 export async function assertMoves(app, testId, options = {}) {
   const stamps = await app.stamps(testId, { count: 4, everyMs: 350, ...options });
   const readable = stamps.filter((stamp) => stamp !== undefined);
-  assert.ok(readable.length >= 3 && new Set(readable).size === readable.length,
+  // One repetition is a short freeze, or a clip that has come round.
+  assert.ok(readable.length >= 3 && new Set(readable).size >= 3,
     `${app.name} shows frames ${stamps.join(', ')} in "${testId}"`);
   return stamps;
 }
+
+/**
+ * Waits until a speaker plays a tone of `frequency` Hz nearly all the time; returns what was
+ * measured of it last, as text.
+ */
+export async function assertHears(name, sound, frequency, timeoutMs = 15_000) {
+  let seen;
+  await eventually(async () => {
+    const samples = await sound.record(2);
+    const share = toneShare(samples, frequency, { windowMs: 30 });
+    seen = `${frequency} Hz in ${share.toFixed(2)} of 2 s, rms ${rms(samples).toFixed(3)}`;
+    return share > 0.85;
+  }, timeoutMs, `${name} hears ${frequency} Hz`).catch((error) => {
+    throw new Error(`${error.message}; last: ${seen}`);
+  });
+  return seen;
+}
+
+/**
+ * What the windows of these tests send, so that two of them, with software drawing, leave a
+ * machine of two processors some time. The bench measures 720p.
+ */
+export const MODERATE = { resolution: { width: 640, height: 360 }, frameRate: 30 };
 
 /** Opens the windows of Ann (light) and Ben (dark) side by side, each with its own sound. */
 export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
@@ -54,7 +78,8 @@ export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
       cameras: person.cameras,
       name: key,
       settings: {
-        name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, camera: `file:${clip()}`, ...settings, ...person.settings,
+        name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, constraints: MODERATE,
+        camera: `file:${clip({ width: 640, height: 360 })}`, ...settings, ...person.settings,
       },
       box: { x: 10 + index * 1290, y: 30, width: 1280, height: 800 },
     });
