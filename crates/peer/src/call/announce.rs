@@ -156,11 +156,21 @@ mod tests {
             &[(2, "Mira", "connected"), (3, "", "connected")],
         );
         assert!(at(60, &two).is_empty());
-        assert_eq!(at(1100, &two), ["Joined: participant 3"]);
+        assert_eq!(at(5000, &two), ["Joined: participant 3"]);
         let left = view(CallState::Waiting, &[]);
         assert_eq!(
-            at(1200, &left),
+            at(6000, &left),
             ["Left: Mira", "Left: participant 3", "Waiting for others."]
+        );
+        let brief = view(CallState::Connected, &[(4, "", "connected")]);
+        assert_eq!(at(7000, &brief), ["Connected."]);
+        assert_eq!(
+            at(7010, &left),
+            [
+                "Joined: participant 4",
+                "Left: participant 4",
+                "Waiting for others."
+            ]
         );
     }
 }

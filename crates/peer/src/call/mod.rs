@@ -56,8 +56,7 @@ pub(crate) async fn run(request: Request) -> Result<(), Failure> {
     let (requests, key_frames) = mpsc::channel(KEY_FRAME_REQUESTS);
     let input = recorder.as_ref().map(Recorder::input);
     let viewers = Viewers::new(report.is_some(), input.clone(), requests);
-    let mut call = Call::new(options, viewers, input);
-    call.samples_wanted = report.is_some();
+    let mut call = Call::new(options, viewers, input, report.is_some());
 
     let outcome = call.converse(&request.entry, key_frames).await;
     let (samples, moments) = call.end().await;
@@ -98,7 +97,12 @@ struct Call {
 
 impl Call {
     /// Starts the engine and opens the devices.
-    fn new(options: &CommonOptions, viewers: Viewers, recorder: Option<RecorderInput>) -> Self {
+    fn new(
+        options: &CommonOptions,
+        viewers: Viewers,
+        recorder: Option<RecorderInput>,
+        samples_wanted: bool,
+    ) -> Self {
         let engine = Engine::start(options.engine_config());
         Self {
             duration: options.duration,
@@ -108,7 +112,7 @@ impl Call {
             devices: DeviceWatch::new(options),
             viewers,
             samples: Samples::default(),
-            samples_wanted: false,
+            samples_wanted,
             moments: Moments::begin(),
             recorder,
             recording_failure_told: false,
