@@ -6,10 +6,14 @@ import path from 'node:path';
 import { capture, check, eventually, run, start } from './process.mjs';
 import { folder, screenshotFolder } from './paths.mjs';
 
-/** Windows without title bar and border: a window is where it was placed, to the pixel. */
+/**
+ * Windows without title bar and border: a window is where it was placed, to the pixel. Alt+F4
+ * closes one, as on most desktops.
+ */
 const OPENBOX = `<?xml version="1.0" encoding="UTF-8"?>
 <openbox_config xmlns="http://openbox.org/3.4/rc">
   <theme><keepBorder>no</keepBorder></theme>
+  <keyboard><keybind key="A-F4"><action name="Close"/></keybind></keyboard>
   <applications><application class="*"><decor>no</decor></application></applications>
 </openbox_config>
 `;
@@ -107,11 +111,6 @@ class Display {
   /** Brings a window to the front and gives it the keyboard. */
   async focus(id) {
     await this.#xdotool('windowactivate', '--sync', id);
-  }
-
-  /** Asks a window to close, as its close button does. */
-  async closeWindow(id) {
-    await this.#xdotool('windowclose', id);
   }
 
   /** Pixels of a part of the screen, as shown now: `{ width, height, data }`, RGB. */

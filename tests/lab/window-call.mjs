@@ -1,6 +1,5 @@
 // Two windows in a call, begun as two people do it.
 
-import assert from 'node:assert/strict';
 import { id, openApp } from './app.mjs';
 import { startDisplay } from './display.mjs';
 import { freePorts } from './lab.mjs';
@@ -29,14 +28,17 @@ export async function joinWith(guest, code) {
   await guest.click('join');
 }
 
-/** Checks that the screen shows a picture that moves; returns the frame numbers seen. */
-export async function assertMoves(app, testId, options = {}) {
-  const stamps = await app.stamps(testId, { count: 4, everyMs: 350, ...options });
-  const readable = stamps.filter((stamp) => stamp !== undefined);
-  // One repetition is a short freeze, or a clip that has come round.
-  assert.ok(readable.length >= 3 && new Set(readable).size >= 3,
-    `${app.name} shows frames ${stamps.join(', ')} in "${testId}"`);
-  return stamps;
+/** Waits until the screen shows a picture that moves; returns the frame numbers seen. */
+export async function assertMoves(app, testId, { timeoutMs = 15_000, ...options } = {}) {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const left = Math.max(0, end - performance.now());
+    const stamps = await app.stamps(testId, { count: 4, everyMs: 350, timeoutMs: left, ...options });
+    const readable = stamps.filter((stamp) => stamp !== undefined);
+    // One repetition is a short freeze, or a clip that has come round.
+    if (readable.length >= 3 && new Set(readable).size >= 3) return stamps;
+    if (performance.now() > end) throw new Error(`${app.name} shows frames ${stamps.join(', ')} in "${testId}"`);
+  }
 }
 
 /**

@@ -120,8 +120,17 @@ mod tests {
 
     #[test]
     fn texts_round_trip() {
-        for text in ["default", "device:/dev/video0", "file:/a b:c.y4m", "pattern", "none"] {
-            assert_eq!(text.parse::<CameraSelection>().expect("valid").to_string(), text);
+        for text in [
+            "default",
+            "device:/dev/video0",
+            "file:/a b:c.y4m",
+            "pattern",
+            "none",
+        ] {
+            assert_eq!(
+                text.parse::<CameraSelection>().expect("valid").to_string(),
+                text
+            );
         }
         assert!("device:".parse::<CameraSelection>().is_err());
         assert!("pattern".parse::<MicrophoneSelection>().is_err());

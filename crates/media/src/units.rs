@@ -13,7 +13,9 @@ pub const VIDEO_CLOCK_HZ: u32 = 90_000;
 pub const AUDIO_CLOCK_HZ: u32 = 48_000;
 
 /// Bits per second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Bitrate(u64);
 
 impl Bitrate {
@@ -112,7 +114,9 @@ impl fmt::Display for VideoConstraints {
 
 /// Why a text is no size and frame rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a size and frame rate such as 1280x720@30 (16x16 to 4096x4096, 1 to 60 frames per second)")]
+#[error(
+    "\"{0}\" is not a size and frame rate such as 1280x720@30 (16x16 to 4096x4096, 1 to 60 frames per second)"
+)]
 pub struct ParseConstraintsError(String);
 
 impl FromStr for VideoConstraints {
@@ -144,8 +148,22 @@ mod tests {
     fn constraints_round_trip_and_refuse_nonsense() {
         let parsed: VideoConstraints = "640x360@15".parse().expect("valid");
         assert_eq!(parsed.to_string(), "640x360@15");
-        assert_eq!("320x180".parse::<VideoConstraints>().expect("valid").frame_rate, 30);
-        for bad in ["", "x", "0x0@30", "640x360@0", "640x360@fast", "99999x2@30", "640@30"] {
+        assert_eq!(
+            "320x180"
+                .parse::<VideoConstraints>()
+                .expect("valid")
+                .frame_rate,
+            30
+        );
+        for bad in [
+            "",
+            "x",
+            "0x0@30",
+            "640x360@0",
+            "640x360@fast",
+            "99999x2@30",
+            "640@30",
+        ] {
             assert!(bad.parse::<VideoConstraints>().is_err(), "{bad}");
         }
     }

@@ -52,8 +52,13 @@ impl Recorder {
     /// [`Exit::Output`]
     pub(crate) fn create(path: &Path, frame_rate: u32) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let writer = Y4mWriter::create(path, frame_rate)
-            .map_err(|error| unwritable(&name, &error.detail))?;
+        let writer = Y4mWriter::create(path, frame_rate).map_err(|error| {
+            let detail = error.detail;
+            let message = format!(
+                "Nothing can be recorded ({detail}): choose another place for --save-video."
+            );
+            Failure::new(Exit::Output, message)
+        })?;
         let (pictures, waiting) = mpsc::sync_channel(WAITING);
         let (end, ended) = mpsc::sync_channel(1);
         let failure = Arc::new(OnceLock::new());
