@@ -1,15 +1,21 @@
 // A scenario in steps that build on each other: the first failure ends it and leaves behind what
 // the screen showed and what the programs said.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { screenshotFolder } from './paths.mjs';
+import { folder, screenshotFolder } from './paths.mjs';
+
+/** Where the state of windows after a failed step is kept, until the next run. */
+const kept = folder(screenshotFolder, 'failed');
 
 /**
  * Returns `step(name, action)`, which runs one subtest of `t`. After a failed one the scenario ends,
  * since its other steps would only fail as well, later. `apps`: windows whose state is kept then.
  */
 export function stepsOf(t, apps = []) {
+  for (const file of readdirSync(kept)) {
+    if (apps.some((app) => file.startsWith(`${app.name}-`))) rmSync(path.join(kept, file));
+  }
   return async (name, action) => {
     let failed = false;
     await t.test(name, async (t) => {
@@ -25,13 +31,12 @@ export function stepsOf(t, apps = []) {
   };
 }
 
-/** Saves a window's picture, text and log as `failed-…` beside the screenshots. */
+/** Saves a window's picture, text and log. */
 async function keepState(app, step, t) {
-  const name = `failed-${app.name}-${step.replace(/\W+/g, '-').slice(0, 60)}`;
-  mkdirSync(screenshotFolder, { recursive: true });
+  const name = `${app.name}-${step.replace(/\W+/g, '-').slice(0, 60)}`;
   const parts = [];
   for (const [what, look] of [
-    ['screenshot', () => app.screenshot(name)],
+    ['screenshot', () => app.screenshot(`failed/${name}`)],
     ['text', () => app.allText()],
     ['log', () => app.session.driver.describe()],
   ]) {
@@ -41,7 +46,7 @@ async function keepState(app, step, t) {
       parts.push(`--- ${what}: ${error.message}`);
     }
   }
-  const file = path.join(screenshotFolder, `${name}.txt`);
+  const file = path.join(kept, `${name}.txt`);
   writeFileSync(file, `${parts.join('\n')}\n`);
   t.diagnostic(`what ${app.name} showed and said: ${file}`);
 }
