@@ -5,7 +5,7 @@ import test from 'node:test';
 import { WebSocketServer } from 'ws';
 import { freePort, Lab } from '../lab/lab.mjs';
 import { binary } from '../lab/paths.mjs';
-import { run } from '../lab/process.mjs';
+import { eventually, run } from '../lab/process.mjs';
 import { clip } from '../lab/y4m.mjs';
 
 const good = () => ({
@@ -33,11 +33,14 @@ test('a lost WebSocket ends it with exit code 3 within 2 s', { timeout: 30_000 }
   const port = await freePort();
   const relay = new WebSocketServer({ port, host: '127.0.0.1' });
   lab.defer(() => relay.close());
-  const connected = new Promise((resolve) => {
-    relay.on('connection', (socket) => socket.on('message', () => resolve(socket)));
-  });
+  let connected;
+  relay.on('connection', (socket) => socket.on('message', () => (connected ??= socket)));
   const peer = lab.start(binary('ahoy-peer'), ['bench'],
     { env: { ...good(), BENCH_SIGNAL_URL: `ws://127.0.0.1:${port}/ws?role=caller` } });
-  (await connected).terminate();
+  await eventually(() => connected || !peer.alive, 10_000, 'its first message').catch((error) => {
+    throw new Error(`${error.message}\n${peer.describe()}`);
+  });
+  assert.ok(connected, peer.describe());
+  connected.terminate();
   assert.equal((await peer.end(2000)).code, 3, peer.describe());
 });

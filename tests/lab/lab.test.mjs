@@ -136,7 +136,8 @@ test('emulated V4L2: cameras are described as a driver would, and can be unplugg
 
 test('the measured call works between two Chromiums, so its figures can be trusted for ours', async (t) => {
   const lab = new Lab(t);
-  const sides = await benchCall(lab, { caller: 'chromium', callee: 'chromium', audio: 'pulse', settleMs: 500, measureMs: 3000 });
+  const sides = await benchCall(lab, { caller: 'chromium', callee: 'chromium', video: '640x360@30', audio: 'pulse',
+    settleMs: 500, measureMs: 3000 });
   for (const [from, to] of [[sides.caller, sides.callee], [sides.callee, sides.caller]]) {
     assert.deepEqual(to.errors, []);
     const delays = glassToGlass(from, to);
