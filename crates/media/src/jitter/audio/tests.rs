@@ -221,6 +221,15 @@ fn a_stall_is_silent_and_leaves_no_delay() {
 }
 
 #[test]
+fn a_sender_that_loses_time_costs_no_more_than_it_loses() {
+    // An overloaded sender: every 600 ms its sound server drops 100 ms and its media time does not
+    // tell. After 12 s packets come 2 s later than the first ones did.
+    let run = run(1_500, |n| Some(30 + n / 30 * 100));
+    assert!(concealed_share(&run.stats) < 0.2, "{:?}", run.stats);
+    assert!(run.stats.packets_discarded < 30, "{:?}", run.stats);
+}
+
+#[test]
 fn a_speaker_that_stalls_leaves_no_delay() {
     let run = run_with(
         tone_packets(1_500),
