@@ -57,6 +57,19 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
     t.diagnostic(`Ann: ${heard[0]}; Ben: ${heard[1]}`);
   });
 
+  await step('the figures agree: pictures and sound are received on both sides', async (t) => {
+    for (const app of [ann, ben]) {
+      const [other, ...more] = await app.stats();
+      assert.equal(more.length, 0);
+      const { 'inbound-rtp:video': video, 'inbound-rtp:audio': audio } = other;
+      t.diagnostic(`${app.name}: ${video.framesReceived} frames of ${video.frameWidth}x${video.frameHeight}, `
+        + `${video.framesPerSecond.toFixed(1)} a second, ${video.freezeCount} freezes, ${video.packetsLost} packets lost; `
+        + `audio level ${audio.audioLevel.toFixed(3)}, ${audio.concealedSamples} of ${audio.totalSamplesReceived} samples concealed`);
+      assert.ok(video.framesReceived > 30 && video.frameWidth === 640);
+      assert.ok(audio.audioLevel > 0.05 && audio.concealedSamples < audio.totalSamplesReceived / 2);
+    }
+  });
+
   await step('mute silences, and the key M unmutes', async () => {
     await ann.click('mute');
     await eventually(async () => (await ann.session.attribute(id('mute'), 'aria-pressed')) === 'true', 3000, 'shown as muted');

@@ -198,6 +198,13 @@ class App {
     return seen;
   }
 
+  /** What the call has measured so far, one entry per other participant, by webrtc-stats type and kind. */
+  async stats() {
+    const text = await this.session.runAsync(`const done = arguments[arguments.length - 1];
+      window.__TAURI_INTERNALS__.invoke('get_stats').then((report) => done(JSON.stringify(report)), (error) => done(String(error)));`);
+    return JSON.parse(text).participants;
+  }
+
   /** Saves the window as it is shown in target/screenshots. */
   async screenshot(name) {
     return this.display.save(name, await this.geometry());
