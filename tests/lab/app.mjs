@@ -74,7 +74,7 @@ class App {
     await eventually(async () => {
       const [width, height] = await this.session.run('return [innerWidth, innerHeight]');
       return width === box.width && height === box.height;
-    }, 5000, `${this.name}'s page is ${box.width}x${box.height}`);
+    }, 20_000, `${this.name}'s page is ${box.width}x${box.height}`);
   }
 
   /** Where the page is on the screen. */
@@ -103,7 +103,7 @@ class App {
     await this.click(testId);
     await this.display.type(text);
     const value = () => this.session.run('return document.querySelector(arguments[0]).value', id(testId));
-    await eventually(async () => (await value()) === text, 5000, `"${text}" stands in "${testId}"`)
+    await eventually(async () => (await value()) === text, 20_000, `"${text}" stands in "${testId}"`)
       .catch(async (error) => {
         throw new Error(`${error.message}; there stands "${await value()}"`);
       });

@@ -24,7 +24,7 @@ export async function startDisplay(lab, { width = 1920, height = 1080 } = {}) {
     ['-displayfd', '1', '-screen', '0', `${width}x${height}x24`, '-nolisten', 'tcp', '-noreset'], { label: 'Xvfb' });
   const number = (await server.output(/^(\d+)\n/, 10_000))[1];
   const bus = lab.start('dbus-daemon', ['--session', '--nofork', '--print-address=1'], { label: 'dbus-daemon' });
-  const address = (await bus.output(/^(\S+)\n/, 5000))[1];
+  const address = (await bus.output(/^(\S+)\n/, 20_000))[1];
   const env = {
     DISPLAY: `:${number}`,
     DBUS_SESSION_BUS_ADDRESS: address,
@@ -51,7 +51,7 @@ class Display {
 
   async hasWindowManager() {
     // Fails until a window manager has announced itself on the root window.
-    return (await run('xdotool', ['get_desktop'], { env: this.env, timeoutMs: 5000 })).code === 0;
+    return (await run('xdotool', ['get_desktop'], { env: this.env, timeoutMs: 20_000 })).code === 0;
   }
 
   async #xdotool(...args) {
@@ -89,7 +89,7 @@ class Display {
     await eventually(async () => {
       const box = await this.geometry(id);
       return box.width === width && box.height === height;
-    }, 5000, `window is ${width}x${height}`);
+    }, 20_000, `window is ${width}x${height}`);
   }
 
   /** A real click of the first button at a place on the screen. */

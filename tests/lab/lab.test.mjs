@@ -116,7 +116,7 @@ test('windows appear on the private screen and their pixels are read', async (t)
     return found.length > 0 ? found : undefined;
   }, 8000, 'a window');
   await display.place(id, { x: 100, y: 120, width: 300, height: 200 });
-  await eventually(async () => difference(await display.pixels(), empty) > 2, 5000, 'the screen changed');
+  await eventually(async () => difference(await display.pixels(), empty) > 2, 20_000, 'the screen changed');
 });
 
 test('emulated V4L2: cameras are described as a driver would, and can be unplugged', async (t) => {

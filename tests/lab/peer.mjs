@@ -12,7 +12,7 @@ export const CODE = /\b\d{1,9}-[a-z]+-[a-z]+\b/;
 export async function startServer(lab, args = [], { profile } = {}) {
   const port = await freePort();
   const program = lab.start(binary('ahoy-server', profile), ['--listen', `127.0.0.1:${port}`, ...args], { label: 'ahoy-server' });
-  await eventually(() => listens(port), 5000, 'ahoy-server listens').catch((error) => {
+  await eventually(() => listens(port), 20_000, 'ahoy-server listens').catch((error) => {
     throw new Error(`${error.message}\n${program.describe()}`);
   });
   return { program, port, url: `ws://127.0.0.1:${port}` };

@@ -65,7 +65,7 @@ class Sound {
 
   /** Runs `pactl`; returns what it prints. */
   async control(...args) {
-    return (await check('pactl', args, { env: this.env, timeoutMs: 5000 })).stdout;
+    return (await check('pactl', args, { env: this.env, timeoutMs: 20_000 })).stdout;
   }
 
   /** What is said into a microphone from now on: a WAV file, until the returned program is stopped. */

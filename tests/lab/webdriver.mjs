@@ -13,7 +13,7 @@ export async function openSession(lab, binary, env, args = []) {
   // Tauri allows automation of its web view only with this variable.
   const driver = lab.start('WebKitWebDriver', [`--port=${port}`, '--host=127.0.0.1'],
     { env: { ...env, TAURI_WEBVIEW_AUTOMATION: 'true' }, label: 'WebKitWebDriver' });
-  await eventually(() => listens(port), 5000, 'WebKitWebDriver listens');
+  await eventually(() => listens(port), 20_000, 'WebKitWebDriver listens');
   const address = `http://127.0.0.1:${port}`;
   const created = await command(`${address}/session`, 'POST',
     { capabilities: { alwaysMatch: { 'webkitgtk:browserOptions': { binary, args } } } }, 60_000)
