@@ -42,16 +42,16 @@ export async function assertMoves(app, testId, { timeoutMs = 15_000, ...options 
 }
 
 /**
- * Waits until a speaker plays a tone of `frequency` Hz nearly all the time; returns what was
- * measured of it last, as text.
+ * Waits until a speaker plays a tone of `frequency` Hz most of the time (0.9 to 1 of it where the
+ * machine has nothing else to do); returns what was measured of it last, as text.
  */
-export async function assertHears(name, sound, frequency, timeoutMs = 15_000) {
+export async function assertHears(name, sound, frequency, timeoutMs = 25_000) {
   let seen;
   await eventually(async () => {
     const samples = await sound.record(2);
     const share = toneShare(samples, frequency, { windowMs: 30 });
     seen = `${frequency} Hz in ${share.toFixed(2)} of 2 s, rms ${rms(samples).toFixed(3)}`;
-    return share > 0.85;
+    return share > 0.5;
   }, timeoutMs, `${name} hears ${frequency} Hz`).catch((error) => {
     throw new Error(`${error.message}; last: ${seen}`);
   });
