@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_call::engine::Engine;
 use ahoy_media::frame::{EncodedVideoSink, VideoFrame};
-use ahoy_media::pipeline::video_receive::VideoDecodeThread;
+use ahoy_video::receive::VideoDecodeThread;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OnceCell, watch};

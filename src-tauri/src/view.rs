@@ -1,7 +1,7 @@
 //! The values that travel to the interface, beside those of the call itself.
 
+use ahoy_audio::level::AudioLevel;
 use ahoy_call::view::{CallEvent, CallView, ParticipantId};
-use ahoy_media::audio::level::AudioLevel;
 use ahoy_media::device::Devices;
 use serde::{Deserialize, Serialize};
 use specta_typescript::Number;

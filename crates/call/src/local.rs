@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use ahoy_audio::playout::Playout;
+use ahoy_audio::send::AudioSend;
 use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
-use ahoy_media::pipeline::audio_send::AudioSend;
-use ahoy_media::pipeline::playout::Playout;
-use ahoy_media::pipeline::video_send::VideoSend;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
+use ahoy_video::send::VideoSend;
 
 use crate::fan_out::FanOut;
 use crate::status::{PeerMessage, STATUS_VERSION, clean_name};

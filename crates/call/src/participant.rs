@@ -8,11 +8,11 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use ahoy_audio::playout::RemoteAudio;
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
-use ahoy_media::pipeline::playout::RemoteAudio;
-use ahoy_media::pipeline::video_send::VideoSend;
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Bitrate;
+use ahoy_video::send::VideoSend;
 use tokio::sync::mpsc;
 
 use crate::local::{AudioFanOut, LocalMedia, VideoFanOut};

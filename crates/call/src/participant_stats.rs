@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ahoy_media::jitter::audio::AudioReceiveStats;
-use ahoy_media::pipeline::video_send::VideoSendStats;
+use ahoy_audio::jitter::AudioReceiveStats;
+use ahoy_video::send::VideoSendStats;
 
 use crate::remote_video::RemoteVideoStats;
 use crate::stats::{

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ahoy_media::frame::EncodedVideoSink;
-use ahoy_media::jitter::video::{VideoJitterBuffer, VideoJitterStats, VideoOutput};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Resolution;
+use ahoy_video::jitter::{VideoJitterBuffer, VideoJitterStats, VideoOutput};
 use tokio::sync::mpsc;
 
 use crate::local::VideoFanOut;

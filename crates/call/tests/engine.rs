@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ahoy_call::engine::{Engine, EngineConfig, VideoTile};
 use ahoy_call::view::{CallState, CallView, EndReason};
-use ahoy_media::capture::stamp::read_stamp;
-use ahoy_media::codec::vp8::Vp8Decoder;
 use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::{Resolution, VideoConstraints};
 use ahoy_signaling::embedded::EmbeddedConfig;
 use ahoy_signaling::invite::Invite;
+use ahoy_video::capture::stamp::read_stamp;
+use ahoy_video::vp8::Vp8Decoder;
 
 /// More than anything here should take, so that a hang fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);

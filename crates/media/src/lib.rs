@@ -1,19 +1,15 @@
-//! Capture, codecs, jitter buffers and playout: everything Ahoy does to pictures and sound on
-//! this computer. No network and no async runtime: threads, queues and pure state.
+//! What pictures and sound have in common on their way through Ahoy: the values that travel, how
+//! a device is named and what can be wrong with it, queues and threads.
 //!
-//! Read [`frame`] and [`rtp`] for the values that travel, [`selection`] for how a device is
-//! named, and [`pipeline`] for the threads that join the parts.
+//! No network, no async runtime, no device and no codec: those are `ahoy-audio`, `ahoy-video` and
+//! `ahoy-call`.
 
-pub mod audio;
-pub mod capture;
 pub mod codec;
 pub mod device;
 pub mod frame;
-pub mod jitter;
-pub mod pipeline;
 pub mod pool;
 pub mod queue;
 pub mod rtp;
-pub mod rtp_vp8;
 pub mod selection;
 pub mod units;
+pub mod worker;

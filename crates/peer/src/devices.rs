@@ -32,9 +32,9 @@ pub(crate) async fn run(json: bool) -> Result<(), Failure> {
 
 fn list() -> Devices {
     let asked = [
-        ask("cameras", ahoy_media::capture::cameras),
-        ask("microphones", ahoy_media::audio::devices::microphones),
-        ask("speakers", ahoy_media::audio::devices::speakers),
+        ask("cameras", ahoy_video::capture::cameras),
+        ask("microphones", ahoy_audio::devices::microphones),
+        ask("speakers", ahoy_audio::devices::speakers),
     ];
     let [cameras, microphones, speakers] = asked.map(|(what, answer)| {
         answer

@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ahoy_media::capture::y4m::Y4mWriter;
 use ahoy_media::frame::I420;
+use ahoy_video::capture::y4m::Y4mWriter;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
@@ -146,10 +146,10 @@ fn unwritable(name: &str, detail: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use ahoy_media::capture::VideoSource;
-    use ahoy_media::capture::stamp::{read_stamp, write_stamp};
-    use ahoy_media::capture::y4m::Y4mSource;
     use ahoy_media::units::Resolution;
+    use ahoy_video::capture::VideoSource;
+    use ahoy_video::capture::stamp::{read_stamp, write_stamp};
+    use ahoy_video::capture::y4m::Y4mSource;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ahoy_call::stats::{FrameClock, InboundRtpStats};
 use ahoy_media::frame::{EncodedVideoSink, VideoFrame};
-use ahoy_media::pipeline::video_receive::VideoDecodeThread;
+use ahoy_video::receive::VideoDecodeThread;
 
 /// Decodes on a thread of its own and counts what is presented. There is no screen: a picture is
 /// presented by being handed to `on_picture`, at once, so the newest is always the one presented.

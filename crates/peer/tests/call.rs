@@ -4,9 +4,9 @@ mod support;
 
 use std::path::Path;
 
-use ahoy_media::capture::VideoSource;
-use ahoy_media::capture::stamp::read_stamp;
-use ahoy_media::capture::y4m::Y4mSource;
+use ahoy_video::capture::VideoSource;
+use ahoy_video::capture::stamp::read_stamp;
+use ahoy_video::capture::y4m::Y4mSource;
 use support::{Peer, peer, server};
 
 fn text(path: &Path) -> &str {

@@ -7,7 +7,7 @@ mod task;
 
 use std::sync::Arc;
 
-use ahoy_media::audio::level::AudioLevel;
+use ahoy_audio::level::AudioLevel;
 use ahoy_media::device::Devices;
 use ahoy_media::frame::EncodedVideoSink;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
@@ -306,8 +306,8 @@ pub fn devices() -> Devices {
         })
     }
     Devices {
-        cameras: listed("cameras", ahoy_media::capture::cameras()),
-        microphones: listed("microphones", ahoy_media::audio::devices::microphones()),
-        speakers: listed("speakers", ahoy_media::audio::devices::speakers()),
+        cameras: listed("cameras", ahoy_video::capture::cameras()),
+        microphones: listed("microphones", ahoy_audio::devices::microphones()),
+        speakers: listed("speakers", ahoy_audio::devices::speakers()),
     }
 }

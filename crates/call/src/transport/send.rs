@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ahoy_media::frame::{EncodedAudio, EncodedFrame};
-use ahoy_media::rtp_vp8::Vp8Packetizer;
+use ahoy_video::rtp_vp8::Vp8Packetizer;
 use bytes::Bytes;
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;

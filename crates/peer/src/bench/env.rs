@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ahoy_media::capture::y4m::Y4mSource;
 use ahoy_media::units::VideoConstraints;
+use ahoy_video::capture::y4m::Y4mSource;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 /// Which side makes the offer.
@@ -110,9 +110,9 @@ fn refuse_window(text: Option<&str>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use ahoy_media::capture::y4m::Y4mWriter;
     use ahoy_media::frame::I420;
     use ahoy_media::units::Resolution;
+    use ahoy_video::capture::y4m::Y4mWriter;
 
     use super::*;
 

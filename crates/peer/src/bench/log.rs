@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ahoy_media::capture::stamp::read_stamp;
 use ahoy_media::frame::VideoFrame;
-use ahoy_media::pipeline::video_send::CaptureObserver;
+use ahoy_video::capture::stamp::read_stamp;
+use ahoy_video::send::CaptureObserver;
 use serde::Serialize;
 
 use super::clock::WallClock;
@@ -114,9 +114,9 @@ impl CaptureObserver for BenchLog {
 
 #[cfg(test)]
 mod tests {
-    use ahoy_media::capture::stamp::write_stamp;
     use ahoy_media::frame::I420;
     use ahoy_media::units::Resolution;
+    use ahoy_video::capture::stamp::write_stamp;
 
     use super::*;
 

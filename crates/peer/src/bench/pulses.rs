@@ -5,9 +5,9 @@ use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ahoy_media::audio::{BLOCK_SAMPLES, Block};
-use ahoy_media::pipeline::audio_send::AudioInjection;
-use ahoy_media::pipeline::playout::PlayoutObserver;
+use ahoy_audio::playout::PlayoutObserver;
+use ahoy_audio::send::AudioInjection;
+use ahoy_audio::{BLOCK_SAMPLES, Block};
 use ahoy_media::units::AUDIO_CLOCK_HZ;
 
 use super::log::BenchLog;

@@ -9,11 +9,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ahoy_media::capture::stamp::write_stamp;
-use ahoy_media::capture::y4m::Y4mWriter;
 use ahoy_media::frame::I420;
 use ahoy_media::units::Resolution;
 use ahoy_signaling::{Server, ServerConfig};
+use ahoy_video::capture::stamp::write_stamp;
+use ahoy_video::capture::y4m::Y4mWriter;
 
 /// How long anything may take that takes a second on an idle computer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,534 @@
+//! The buffer under hand-made networks, on a hand-made clock.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::level::mean_square;
+use crate::opus::{Encoded, OpusEncoder};
+use crate::pcm::testing::{frequency, sine, voice};
+
+const PACKET_MS: u64 = 20;
+
+/// Opus packets of a 220 Hz tone, 20 ms each.
+fn tone_packets(count: usize) -> Vec<Bytes> {
+    static PACKETS: LazyLock<Vec<Bytes>> =
+        LazyLock::new(|| encode_all(&sine(220.0, 0.3, AUDIO_CLOCK_HZ, 3_000 * FRAME_SAMPLES)));
+    PACKETS[..count].to_vec()
+}
+
+fn encode_all(samples: &[f32]) -> Vec<Bytes> {
+    let mut encoder = OpusEncoder::new().expect("encoder");
+    samples
+        .as_chunks::<FRAME_SAMPLES>()
+        .0
+        .iter()
+        .map(|frame| match encoder.encode(frame).expect("encodes") {
+            Encoded::Packet(packet) | Encoded::Silence(packet) => packet,
+        })
+        .collect()
+}
+
+fn packet(number: u64, payload: Bytes, arrival: Instant) -> RtpPacket {
+    RtpPacket {
+        payload_type: 111,
+        ssrc: 7,
+        // Both wrap soon after the beginning.
+        sequence_number: 65_500_u16.wrapping_add(number as u16),
+        timestamp: (u32::MAX - 100_000).wrapping_add(number as u32 * FRAME_SAMPLES as u32),
+        marker: false,
+        payload,
+        arrival,
+    }
+}
+
+/// A network: for each packet how many ms after its capture it arrives, or not at all.
+struct Run {
+    played: Vec<f32>,
+    stats: AudioReceiveStats,
+    /// Time from arrival to playout per sample, over the last half of the run.
+    settled_delay_ms: f64,
+}
+
+fn run(count: usize, arrives_after: impl Fn(u64) -> Option<u64>) -> Run {
+    run_with(tone_packets(count), arrives_after, |_| true)
+}
+
+/// `pulls` says whether the speaker takes a block at this time in ms.
+fn run_with(
+    payloads: Vec<Bytes>,
+    arrives_after: impl Fn(u64) -> Option<u64>,
+    pulls: impl Fn(u64) -> bool,
+) -> Run {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let end = payloads.len() as u64 * PACKET_MS;
+    let mut arrivals: Vec<(u64, RtpPacket)> = payloads
+        .into_iter()
+        .enumerate()
+        .filter_map(|(number, payload)| {
+            let arrival = number as u64 * PACKET_MS + arrives_after(number as u64)?;
+            Some((arrival, packet(number as u64, payload, at(arrival))))
+        })
+        .collect();
+    arrivals.sort_by_key(|(arrival, _)| *arrival);
+
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut arrivals = arrivals.into_iter().peekable();
+    let (mut played, mut half) = (Vec::new(), AudioReceiveStats::default());
+    let mut block = SILENCE;
+    for ms in 0..end {
+        while let Some((_, packet)) = arrivals.next_if(|(arrival, _)| *arrival <= ms) {
+            buffer.push(packet, at(ms));
+        }
+        if ms % 10 == 3 && pulls(ms) {
+            buffer.pull_10ms(at(ms), &mut block);
+            assert!(block.iter().all(|sample| sample.abs() <= 1.0));
+            played.extend_from_slice(&block);
+        }
+        if ms == end / 2 {
+            half = buffer.stats();
+        }
+    }
+    let stats = buffer.stats();
+    let emitted = stats.jitter_buffer_emitted_count - half.jitter_buffer_emitted_count;
+    let delay = stats.jitter_buffer_delay - half.jitter_buffer_delay;
+    Run {
+        played,
+        stats,
+        settled_delay_ms: 1_000.0 * delay / emitted.max(1) as f64,
+    }
+}
+
+/// A repeatable random number below `below`.
+fn random(seed: u64, below: u64) -> u64 {
+    let mut x = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (x ^ (x >> 31)) % below
+}
+
+fn concealed_share(stats: &AudioReceiveStats) -> f64 {
+    stats.concealed_samples as f64 / stats.total_samples_received as f64
+}
+
+/// The tone is there, at its pitch and without jumps, in all but the beginning.
+fn assert_clean_tone(run: &Run) {
+    let settled = &run.played[24_000..];
+    assert!((frequency(settled, AUDIO_CLOCK_HZ) - 220.0).abs() < 2.0);
+    assert!((mean_square(settled).sqrt() - 0.212).abs() < 0.02);
+    let step = settled
+        .windows(2)
+        .fold(0.0_f32, |step, pair| step.max((pair[1] - pair[0]).abs()));
+    assert!(step < 0.02, "a click of {step}");
+}
+
+#[test]
+fn a_clean_path_adds_little_delay_and_changes_nothing() {
+    let run = run(500, |_| Some(30));
+    assert_clean_tone(&run);
+    assert_eq!(run.stats.concealed_samples, 0);
+    assert_eq!(run.stats.packets_lost, 0);
+    assert_eq!(
+        run.stats.packets_received, 499,
+        "the last one is still on its way"
+    );
+    assert_eq!(run.stats.packets_discarded, 0);
+    assert!(
+        (10.0..30.0).contains(&run.settled_delay_ms),
+        "{}",
+        run.settled_delay_ms
+    );
+    assert!(run.stats.jitter < 0.001);
+    // 0.3 of full scale: 0.045 per second.
+    let power = run.stats.total_audio_energy / run.stats.total_samples_duration;
+    assert!((power - 0.045).abs() < 0.005, "{power}");
+}
+
+#[test]
+fn jitter_is_waited_for_and_no_longer_than_needed() {
+    let run = run(1_500, |n| Some(30 + random(n, 40)));
+    assert!(concealed_share(&run.stats) < 0.01, "{:?}", run.stats);
+    assert!(
+        (20.0..60.0).contains(&run.settled_delay_ms),
+        "{}",
+        run.settled_delay_ms
+    );
+    assert!(run.stats.jitter > 0.005);
+}
+
+#[test]
+fn delay_comes_down_when_the_network_calms() {
+    let run = run(3_000, |n| {
+        Some(if n < 500 { 30 + random(n, 100) } else { 30 })
+    });
+    assert!(run.stats.removed_samples_for_acceleration > 1_000);
+    assert!(run.settled_delay_ms < 30.0, "{}", run.settled_delay_ms);
+}
+
+#[test]
+fn single_losses_are_restored_from_the_next_packet() {
+    let voice = encode_all(&voice(1_500 * FRAME_SAMPLES));
+    let run = run_with(voice, |n| (n < 200 || n % 20 != 0).then_some(30), |_| true);
+    assert_eq!(run.stats.packets_lost, 65);
+    let missing = 65 * FRAME_SAMPLES as u64;
+    assert!(run.stats.fec_samples > missing * 8 / 10, "{:?}", run.stats);
+    assert!(concealed_share(&run.stats) < 0.01, "{:?}", run.stats);
+}
+
+#[test]
+fn bursts_are_concealed_and_counted() {
+    let run = run(1_000, |n| (n < 100 || n % 50 >= 3).then_some(30));
+    assert_eq!(run.stats.packets_lost, 18 * 3);
+    assert!(run.stats.concealment_events >= 18);
+    // Of three missing packets one is restored, two are concealed: 18 · 40 ms of 20 s.
+    assert!(
+        (0.02..0.06).contains(&concealed_share(&run.stats)),
+        "{:?}",
+        run.stats
+    );
+    assert!(run.settled_delay_ms < 70.0, "{}", run.settled_delay_ms);
+}
+
+#[test]
+fn reordering_is_undone() {
+    // Every tenth packet takes 45 ms longer and is overtaken by two.
+    let run = run(1_500, |n| Some(if n % 10 == 0 { 75 } else { 30 }));
+    assert_eq!(run.stats.packets_lost, 0);
+    assert!(concealed_share(&run.stats) < 0.01, "{:?}", run.stats);
+    assert!(
+        (35.0..80.0).contains(&run.settled_delay_ms),
+        "{}",
+        run.settled_delay_ms
+    );
+}
+
+#[test]
+fn a_stall_is_silent_and_leaves_no_delay() {
+    let run = run(1_500, |n| {
+        Some(if (500..525).contains(&n) {
+            30 + (525 - n) * 20
+        } else {
+            30
+        })
+    });
+    assert!(run.settled_delay_ms < 40.0, "{}", run.settled_delay_ms);
+    // Half a second was missing; it was not invented.
+    let gap = &run.played[500 * FRAME_SAMPLES + 20_000..500 * FRAME_SAMPLES + 24_000];
+    assert!(mean_square(gap) < 1e-6);
+}
+
+#[test]
+fn a_sender_that_loses_time_costs_no_more_than_it_loses() {
+    // An overloaded sender: every 600 ms its sound server drops 100 ms and its media time does not
+    // tell. After 12 s packets come 2 s later than the first ones did.
+    let run = run(1_500, |n| Some(30 + n / 30 * 100));
+    assert!(concealed_share(&run.stats) < 0.2, "{:?}", run.stats);
+    assert!(run.stats.packets_discarded < 30, "{:?}", run.stats);
+}
+
+#[test]
+fn a_speaker_that_stalls_leaves_no_delay() {
+    let run = run_with(
+        tone_packets(1_500),
+        |_| Some(30),
+        |ms| !(5_000..7_000).contains(&ms),
+    );
+    assert!(run.settled_delay_ms < 40.0, "{}", run.settled_delay_ms);
+    assert!(run.stats.packets_discarded > 80);
+}
+
+#[test]
+fn blocks_pulled_in_bursts_do_not_run_dry() {
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = SILENCE;
+    for (number, payload) in tone_packets(500).into_iter().enumerate() {
+        let now = start + Duration::from_millis(number as u64 * PACKET_MS);
+        buffer.push(packet(number as u64, payload, now), now);
+        if number % 2 == 1 {
+            // A device that takes 40 ms at once.
+            (0..4).for_each(|_| buffer.pull_10ms(now, &mut block));
+        }
+    }
+    assert!(
+        concealed_share(&buffer.stats()) < 0.01,
+        "{:?}",
+        buffer.stats()
+    );
+}
+
+#[test]
+fn speech_pauses_are_comfort_noise_and_no_loss() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut encoder = OpusEncoder::new().expect("encoder");
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let tone = sine(220.0, 0.3, AUDIO_CLOCK_HZ, FRAME_SAMPLES);
+    let tone = tone.first_chunk::<FRAME_SAMPLES>().expect("20 ms");
+    let (mut silent, mut sequence, mut unsent) = (false, 0, 0);
+    let mut block = SILENCE;
+    // One second of speech, two of silence, and so on.
+    for frame in 0..900_u64 {
+        let speaks = frame % 150 < 50;
+        let encoded = encoder.encode(if speaks { tone } else { &[0.0; FRAME_SAMPLES] });
+        let payload = match encoded.expect("encodes") {
+            Encoded::Packet(payload) => {
+                silent = false;
+                Some(payload)
+            }
+            Encoded::Silence(payload) => (!std::mem::replace(&mut silent, true)).then_some(payload),
+        };
+        if let Some(payload) = payload {
+            let mut packet = packet(frame, payload, at(frame * PACKET_MS));
+            packet.sequence_number = sequence;
+            sequence += 1;
+            buffer.push(packet, at(frame * PACKET_MS));
+        } else {
+            unsent += 1;
+        }
+        for half in 0..2 {
+            buffer.pull_10ms(at(frame * PACKET_MS + half * 10), &mut block);
+            if frame % 150 == 40 {
+                assert!(mean_square(&block) > 0.01, "speech is heard");
+            }
+        }
+    }
+    let stats = buffer.stats();
+    assert!(unsent > 300, "{unsent}");
+    assert!(concealed_share(&stats) < 0.01, "{stats:?}");
+    assert_eq!((stats.packets_lost, stats.packets_discarded), (0, 0));
+}
+
+#[test]
+fn strays_change_nothing() {
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = SILENCE;
+    let payloads = tone_packets(600);
+    let mut strays = 0;
+    for (number, payload) in payloads.iter().enumerate() {
+        let now = start + Duration::from_millis(number as u64 * PACKET_MS);
+        let good = packet(number as u64, payload.clone(), now);
+        let mut bad = vec![good.clone(); 7];
+        bad[0].sequence_number = good.sequence_number.wrapping_sub(30_000);
+        bad[0].timestamp = good.timestamp.wrapping_sub(10 * 60 * AUDIO_CLOCK_HZ);
+        bad[1].payload_type = 13;
+        bad[2].ssrc = 8;
+        bad[3].payload = Bytes::new();
+        bad[4].payload = Bytes::from(vec![0xFF; 40]);
+        bad[5].payload = Bytes::from(vec![0; 60_000]);
+        // The clock says otherwise.
+        bad[6].timestamp = good.timestamp.wrapping_add(30 * AUDIO_CLOCK_HZ);
+        if number > 50 && number % 10 == 0 {
+            let stray = bad.swap_remove(number / 10 % bad.len());
+            buffer.push(stray, now);
+            strays += 1;
+        }
+        buffer.push(good.clone(), now);
+        if number % 7 == 0 {
+            buffer.push(good, now);
+            strays += 1;
+        }
+        (0..2).for_each(|half| {
+            buffer.pull_10ms(now + Duration::from_millis(half * 10), &mut block);
+        });
+        assert!(number < 50 || mean_square(&block) > 0.02, "at {number}");
+    }
+    let stats = buffer.stats();
+    assert_eq!(stats.concealed_samples, 0);
+    assert_eq!(stats.packets_discarded, strays);
+}
+
+#[test]
+fn another_source_takes_over() {
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = SILENCE;
+    for (number, payload) in tone_packets(200).into_iter().enumerate() {
+        let now = start + Duration::from_millis(number as u64 * PACKET_MS);
+        let mut packet = packet(number as u64, payload, now);
+        if number >= 100 {
+            packet.ssrc = 99;
+            packet.sequence_number = number as u16;
+            packet.timestamp = packet.timestamp.wrapping_add(123_456_789);
+        }
+        buffer.push(packet, now);
+        (0..2).for_each(|half| {
+            buffer.pull_10ms(now + Duration::from_millis(half * 10), &mut block);
+        });
+    }
+    assert!(mean_square(&block) > 0.02, "the new source is heard");
+    let stats = buffer.stats();
+    assert!((0..=1).contains(&stats.packets_lost), "{stats:?}");
+    assert!(stats.concealed_samples < 10_000, "{stats:?}");
+}
+
+#[test]
+fn damaged_packets_are_concealed() {
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = SILENCE;
+    for (number, payload) in tone_packets(300).into_iter().enumerate() {
+        let now = start + Duration::from_millis(number as u64 * PACKET_MS);
+        let mut payload = payload.to_vec();
+        if number > 20 && number % 9 == 0 {
+            let end = payload.len();
+            payload[1..end].iter_mut().for_each(|byte| *byte ^= 0xA5);
+        }
+        buffer.push(packet(number as u64, payload.into(), now), now);
+        (0..2).for_each(|half| {
+            buffer.pull_10ms(now + Duration::from_millis(half * 10), &mut block);
+            assert!(block.iter().all(|sample| sample.abs() <= 1.0));
+        });
+    }
+}
+
+#[test]
+fn before_the_first_packet_there_is_silence_and_nothing_is_counted() {
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = [1.0; BLOCK_SAMPLES];
+    buffer.pull_10ms(start + Duration::from_secs(1), &mut block);
+    assert_eq!(block, SILENCE);
+    assert_eq!(buffer.stats(), AudioReceiveStats::default());
+}
+
+#[test]
+fn drifting_clocks_keep_the_delay() {
+    // The sender's clock is 200 ppm fast: 36 ms in three minutes.
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let payloads = tone_packets(100);
+    let mut block = SILENCE;
+    for (sender_ppm, from) in [(200_i64, 0), (-200, 9_000)] {
+        for number in from..from + 9_000_u64 {
+            let since = (number - from) as i64 * 20_000;
+            let micros = from as i64 * 20_000 + since - since * sender_ppm / 1_000_000;
+            let now = start + Duration::from_micros(micros as u64);
+            let payload = payloads[number as usize % payloads.len()].clone();
+            buffer.push(packet(number, payload, now), now);
+            // The speaker keeps to the true clock.
+            let due = micros / 10_000 - (micros - 20_000).max(0) / 10_000;
+            (0..due).for_each(|_| buffer.pull_10ms(now, &mut block));
+        }
+    }
+    let stats = buffer.stats();
+    let delay = stats.jitter_buffer_delay / stats.jitter_buffer_emitted_count as f64;
+    assert!(delay < 0.05, "{delay}");
+    assert!(concealed_share(&stats) < 0.005, "{stats:?}");
+}
+
+/// What a hostile or broken network can do.
+#[derive(Debug, Clone)]
+enum Step {
+    Push {
+        number: u16,
+        timestamp: u32,
+        ssrc: u32,
+        payload_type: u8,
+        payload: Vec<u8>,
+        age_ms: u64,
+    },
+    Real {
+        ahead: u8,
+    },
+    Pull,
+    Wait {
+        ms: u64,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let bytes = proptest::collection::vec(any::<u8>(), 0..60);
+    let push = (
+        any::<u16>(),
+        any::<u32>(),
+        0..3_u32,
+        110..113_u8,
+        bytes,
+        0..2_000_u64,
+    )
+        .prop_map(
+            |(number, timestamp, ssrc, payload_type, payload, age_ms)| Step::Push {
+                number,
+                timestamp,
+                ssrc,
+                payload_type,
+                payload,
+                age_ms,
+            },
+        );
+    let step = prop_oneof![
+        2 => push,
+        6 => (0..5_u8).prop_map(|ahead| Step::Real { ahead }),
+        8 => Just(Step::Pull),
+        2 => (0..60_u64).prop_map(|ms| Step::Wait { ms }),
+        1 => (0..5_000_u64).prop_map(|ms| Step::Wait { ms }),
+    ];
+    proptest::collection::vec(step, 1..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_panics_grows_or_exceeds_full_scale(steps in steps()) {
+        let payloads = tone_packets(20);
+        let mut now = Instant::now() + Duration::from_secs(10);
+        let mut buffer = AudioJitterBuffer::new(now).expect("decoder");
+        let (mut number, mut pulled, mut block) = (0_u64, 0_u64, SILENCE);
+        for step in steps {
+            match step {
+                Step::Push { number, timestamp, ssrc, payload_type, payload, age_ms } => {
+                    let arrival = now - Duration::from_millis(age_ms);
+                    buffer.push(
+                        RtpPacket {
+                            payload_type,
+                            ssrc,
+                            sequence_number: number,
+                            timestamp,
+                            marker: false,
+                            payload: payload.into(),
+                            arrival,
+                        },
+                        now,
+                    );
+                }
+                Step::Real { ahead } => {
+                    let payload = payloads[number as usize % payloads.len()].clone();
+                    buffer.push(packet(number + u64::from(ahead), payload, now), now);
+                    number += 1;
+                }
+                Step::Pull => {
+                    buffer.pull_10ms(now, &mut block);
+                    pulled += 1;
+                    now += Duration::from_millis(10);
+                    prop_assert!(block.iter().all(|sample| sample.abs() <= 1.0));
+                }
+                Step::Wait { ms } => now += Duration::from_millis(ms),
+            }
+            prop_assert!(buffer.packets.len() <= MAX_PACKETS);
+            prop_assert!(buffer.span() <= MAX_SPAN);
+            prop_assert!(buffer.decoded.len() <= 4 * MAX_PACKET_SAMPLES);
+            let stats = buffer.stats();
+            prop_assert!(stats.total_samples_received <= pulled * BLOCK_SAMPLES as u64);
+            prop_assert!(stats.jitter_buffer_delay.is_finite());
+        }
+    }
+
+    #[test]
+    fn delay_stays_bounded_and_sound_comes_through(
+        jitter_ms in 0..120_u64, loss_percent in 0..30_u64, seed in any::<u64>(),
+    ) {
+        let run = run(400, |n| {
+            let lost = random(seed ^ n, 100) < loss_percent;
+            (!lost).then(|| 30 + random(seed.wrapping_add(n), jitter_ms + 1))
+        });
+        prop_assert!(run.settled_delay_ms < jitter_ms as f64 + 80.0, "{}", run.settled_delay_ms);
+        let missing = loss_percent as f64 / 100.0 + 0.1;
+        prop_assert!(concealed_share(&run.stats) < missing, "{:?}", run.stats);
+    }
+}

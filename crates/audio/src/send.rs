@@ -1,0 +1,571 @@
+//! From the microphone to Opus packets.
+//!
+//! ```text
+//! device callback → ring ─┐
+//! WAV file, tone (timer) ─┴─▶ audio-send thread: injection, level, mute, Opus ─▶ sink
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::devices::input::{Input, OpeningInput};
+use crate::level::{AudioLevel, LevelMeter, SharedLevel, mean_square};
+use crate::opus::{Encoded, FRAME_SAMPLES, OpusEncoder};
+use crate::tone::Tone;
+use crate::wav::WavSource;
+use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE, bounded, duration_of};
+use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
+use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
+use ahoy_media::selection::MicrophoneSelection;
+use ahoy_media::units::{AUDIO_CLOCK_HZ, Bitrate};
+use ahoy_media::worker::Worker;
+
+/// How long the thread sleeps at most while a device delivers or is being opened: it is woken
+/// by samples, this is only for the watchdog.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+/// How long it sleeps when nothing is to be done: commands wake it.
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
+/// A file or tone that is behind by more, because the computer slept or was too busy, does not
+/// catch up.
+const MAX_BEHIND: Duration = Duration::from_millis(100);
+/// After unmuting, the sound comes back over 5 ms instead of with a click.
+const FADE_IN_SAMPLES: usize = 240;
+
+/// Replaces what was captured, for measurements.
+pub trait AudioInjection: Send + Sync {
+    /// Writes the 10 ms that enter the send path at `now`. The block holds what was captured.
+    /// Called on the audio-send thread: must return at once.
+    fn fill(&self, block: &mut Block, now: Instant);
+}
+
+/// Counters of the send path, named as in W3C webrtc-stats (`RTCAudioSourceStats`,
+/// `RTCOutboundRtpStreamStats`) unless noted.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct AudioSendStats {
+    /// Packets handed to the sink.
+    pub packets_sent: u64,
+    /// Bytes of Opus in them.
+    pub bytes_sent: u64,
+    /// Sum of squared samples times their duration in seconds, of what was encoded: muted is 0.
+    pub total_audio_energy: f64,
+    /// Seconds encoded.
+    pub total_samples_duration: f64,
+    /// Ours: samples captured and skipped because the thread was starved.
+    pub skipped_samples: u64,
+    /// Ours: seconds spent encoding.
+    pub total_encode_time: f64,
+    /// Ours: 20 ms of silence that needed no packet.
+    pub silent_frames: u64,
+    /// Ours: blocks that the encoder refused.
+    pub encode_errors: u64,
+}
+
+/// The send pipeline. It starts without a microphone and runs until it is dropped.
+pub struct AudioSend {
+    worker: Worker<Command>,
+    shared: Arc<Shared>,
+}
+
+enum Command {
+    Microphone(MicrophoneSelection),
+    Bitrate(Bitrate),
+    ExpectedLoss(u8),
+    Injection(Option<Arc<dyn AudioInjection>>),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    muted: AtomicBool,
+    level: Arc<SharedLevel>,
+    stats: Mutex<AudioSendStats>,
+}
+
+impl AudioSend {
+    /// Starts the thread. Packets go to `sink`, what happens to the microphone to `events`; both
+    /// are called on the thread.
+    pub fn start(sink: Arc<dyn EncodedAudioSink>, events: MediaEvents) -> Self {
+        let chain = Chain::default();
+        let shared = Arc::new(Shared {
+            level: chain.meter.shared(),
+            ..Shared::default()
+        });
+        let (for_thread, died) = (shared.clone(), events.clone());
+        let work = move |commands| match OpusEncoder::new() {
+            Ok(encoder) => Thread::new(sink, events, for_thread, chain, encoder).run(&commands),
+            Err(error) => events(failed(DeviceError::new(DeviceProblem::Failed, error))),
+        };
+        let died = move |detail| died(failed(DeviceError::new(DeviceProblem::Failed, detail)));
+        Self {
+            worker: Worker::start("audio-send", work, died),
+            shared,
+        }
+    }
+
+    /// Switches to another microphone; the present one runs until the other is open. A failure is
+    /// reported as an event and leaves no microphone.
+    pub fn set_microphone(&self, microphone: MicrophoneSelection) {
+        self.worker.send(Command::Microphone(microphone));
+    }
+
+    /// While muted, silence is encoded in the place of everything captured, also of what was
+    /// captured just before and is not encoded yet.
+    pub fn set_muted(&self, muted: bool) {
+        self.shared.muted.store(muted, Ordering::SeqCst);
+    }
+
+    /// Bit rate of the encoder, kept within what is sensible for speech.
+    pub fn set_bitrate(&self, bitrate: Bitrate) {
+        self.worker.send(Command::Bitrate(bitrate));
+    }
+
+    /// How many packets of a hundred are expected to get lost: more loss, more repair data.
+    pub fn set_expected_loss(&self, percent: u8) {
+        self.worker.send(Command::ExpectedLoss(percent));
+    }
+
+    /// What the microphone hears, also while muted.
+    pub fn level(&self) -> AudioLevel {
+        self.shared.level.get()
+    }
+
+    /// Replaces what is captured. Blocks come at the pace of the microphone: without one there
+    /// are none.
+    pub fn set_injection(&self, injection: Option<Arc<dyn AudioInjection>>) {
+        self.worker.send(Command::Injection(injection));
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> AudioSendStats {
+        *self
+            .shared
+            .stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(error: DeviceError) -> MediaEvent {
+    MediaEvent::Failed {
+        kind: DeviceKind::Microphone,
+        error,
+    }
+}
+
+/// What happens to captured blocks before the encoder: pure.
+#[derive(Default)]
+struct Chain {
+    meter: LevelMeter,
+    injection: Option<Arc<dyn AudioInjection>>,
+    frame: Vec<f32>,
+    was_muted: bool,
+}
+
+impl Chain {
+    /// Takes 10 ms; every second call returns the 20 ms to encode. While `muted` these are zeros.
+    fn take(
+        &mut self,
+        block: &mut Block,
+        muted: bool,
+        now: Instant,
+    ) -> Option<[f32; FRAME_SAMPLES]> {
+        if let Some(injection) = &self.injection {
+            injection.fill(block, now);
+        }
+        for sample in block.iter_mut() {
+            *sample = bounded(*sample);
+        }
+        self.meter.push(block);
+        if self.was_muted && !muted {
+            for (index, sample) in block.iter_mut().take(FADE_IN_SAMPLES).enumerate() {
+                *sample *= index as f32 / FADE_IN_SAMPLES as f32;
+            }
+        }
+        self.was_muted = muted;
+        if muted {
+            self.frame.fill(0.0);
+            *block = SILENCE;
+        }
+        self.frame.extend_from_slice(block);
+        let frame = *self.frame.first_chunk::<FRAME_SAMPLES>()?;
+        self.frame.clear();
+        Some(frame)
+    }
+
+    /// Forgets what belongs to a source that is gone.
+    fn clear(&mut self) {
+        self.meter.clear();
+        self.frame.clear();
+    }
+}
+
+/// Media time of what is sent: continuous while a source runs, and in step with the clock
+/// whenever one starts, so that a receiver sees a pause as a pause.
+#[derive(Debug)]
+struct Timeline {
+    epoch: Instant,
+    next: u64,
+    skipped: u64,
+}
+
+impl Timeline {
+    fn resume(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.epoch).as_secs_f64();
+        let frames = (elapsed * f64::from(AUDIO_CLOCK_HZ)) as u64 / FRAME_SAMPLES as u64;
+        self.next = self.next.max(frames * FRAME_SAMPLES as u64);
+        self.skipped = 0;
+    }
+
+    /// Samples were captured that will not be sent. Only whole packets are left out: receivers
+    /// fill a hole packet by packet.
+    fn skip(&mut self, samples: u64) {
+        self.skipped += samples;
+        let whole = self.skipped / FRAME_SAMPLES as u64 * FRAME_SAMPLES as u64;
+        self.next += whole;
+        self.skipped -= whole;
+    }
+
+    /// Media time of the next packet; wraps.
+    fn advance(&mut self) -> u32 {
+        let timestamp = self.next as u32;
+        self.next += FRAME_SAMPLES as u64;
+        timestamp
+    }
+}
+
+enum Source {
+    None,
+    Device(Box<Input>),
+    Timed { blocks: TimedBlocks, due: Instant },
+}
+
+enum TimedBlocks {
+    File(Box<WavSource>),
+    Tone(Tone),
+}
+
+struct Thread {
+    sink: Arc<dyn EncodedAudioSink>,
+    events: MediaEvents,
+    shared: Arc<Shared>,
+    chain: Chain,
+    encoder: OpusEncoder,
+    timeline: Timeline,
+    source: Source,
+    opening: Option<OpeningInput>,
+    silent: bool,
+}
+
+impl Thread {
+    fn new(
+        sink: Arc<dyn EncodedAudioSink>,
+        events: MediaEvents,
+        shared: Arc<Shared>,
+        chain: Chain,
+        encoder: OpusEncoder,
+    ) -> Self {
+        Self {
+            sink,
+            events,
+            shared,
+            chain,
+            encoder,
+            timeline: Timeline {
+                epoch: Instant::now(),
+                next: 0,
+                skipped: 0,
+            },
+            source: Source::None,
+            opening: None,
+            silent: false,
+        }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.execute(command, Instant::now()),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            self.finish_opening(Instant::now());
+            self.capture();
+            thread::park_timeout(self.pause(Instant::now()));
+        }
+    }
+
+    fn execute(&mut self, command: Command, now: Instant) {
+        let result = match command {
+            Command::Microphone(selection) => return self.select(selection, now),
+            Command::Injection(injection) => {
+                self.chain.injection = injection;
+                Ok(())
+            }
+            Command::Bitrate(bitrate) => self.encoder.set_bitrate(bitrate),
+            Command::ExpectedLoss(percent) => self.encoder.set_expected_loss(percent),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "the Opus encoder refused a setting");
+        }
+    }
+
+    fn select(&mut self, selection: MicrophoneSelection, now: Instant) {
+        self.opening = None;
+        let id = match selection {
+            MicrophoneSelection::None => return self.stop(),
+            MicrophoneSelection::Default => None,
+            MicrophoneSelection::Device(id) => Some(id),
+            MicrophoneSelection::Tone => {
+                let blocks = TimedBlocks::Tone(Tone::default());
+                return self.begin(Source::Timed { blocks, due: now }, "440 Hz".to_owned(), now);
+            }
+            MicrophoneSelection::File(path) => match WavSource::open(&path) {
+                Ok(file) => {
+                    let label = file.label().to_owned();
+                    let blocks = TimedBlocks::File(Box::new(file));
+                    return self.begin(Source::Timed { blocks, due: now }, label, now);
+                }
+                Err(error) => return self.fail(error),
+            },
+        };
+        self.opening = Some(OpeningInput::start(id, thread::current(), now));
+    }
+
+    fn finish_opening(&mut self, now: Instant) {
+        let Some(opened) = self.opening.as_mut().and_then(|opening| opening.poll(now)) else {
+            return;
+        };
+        self.opening = None;
+        match opened {
+            Ok(input) => {
+                let label = input.label().to_owned();
+                self.begin(Source::Device(Box::new(input)), label, now);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn begin(&mut self, source: Source, label: String, now: Instant) {
+        self.stop();
+        self.source = source;
+        self.timeline.resume(now);
+        (self.events)(MediaEvent::Started {
+            kind: DeviceKind::Microphone,
+            label,
+            format: String::new(),
+        });
+    }
+
+    fn stop(&mut self) {
+        if !matches!(self.source, Source::None) {
+            self.source = Source::None;
+            self.chain.clear();
+            (self.events)(MediaEvent::Stopped {
+                kind: DeviceKind::Microphone,
+            });
+        }
+    }
+
+    fn fail(&mut self, error: DeviceError) {
+        tracing::info!(%error, "microphone failed");
+        self.source = Source::None;
+        self.chain.clear();
+        (self.events)(failed(error));
+    }
+
+    /// Takes in everything that the source has ready.
+    fn capture(&mut self) {
+        let mut block = SILENCE;
+        loop {
+            let now = Instant::now();
+            match self.next_block(&mut block, now) {
+                Ok(true) => self.process(&mut block, now),
+                Ok(false) => return,
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    fn next_block(&mut self, block: &mut Block, now: Instant) -> Result<bool, DeviceError> {
+        match &mut self.source {
+            Source::None => Ok(false),
+            Source::Device(input) => {
+                input.check(now)?;
+                let there = input.read(block);
+                let skipped = input.take_skipped();
+                self.skip(skipped);
+                Ok(there)
+            }
+            Source::Timed { due, .. } if now < *due => Ok(false),
+            Source::Timed { blocks, due } => {
+                match blocks {
+                    TimedBlocks::File(file) => file.fill(block)?,
+                    TimedBlocks::Tone(tone) => tone.fill(block),
+                }
+                let behind = now - *due;
+                *due += BLOCK_DURATION;
+                if behind > MAX_BEHIND {
+                    *due = now + BLOCK_DURATION;
+                    let skipped = behind.as_secs_f64() * f64::from(AUDIO_CLOCK_HZ);
+                    self.skip(skipped as u64);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn skip(&mut self, samples: u64) {
+        if samples > 0 {
+            self.timeline.skip(samples);
+            self.update_stats(|stats| stats.skipped_samples += samples);
+        }
+    }
+
+    fn process(&mut self, block: &mut Block, now: Instant) {
+        let muted = self.shared.muted.load(Ordering::SeqCst);
+        let Some(frame) = self.chain.take(block, muted, now) else {
+            return;
+        };
+        let rtp_timestamp = self.timeline.advance();
+        let started = Instant::now();
+        let encoded = self.encoder.encode(&frame);
+        let encode_time = started.elapsed().as_secs_f64();
+        let duration = duration_of(FRAME_SAMPLES as u64).as_secs_f64();
+        self.update_stats(|stats| {
+            stats.total_encode_time += encode_time;
+            stats.total_samples_duration += duration;
+            stats.total_audio_energy += f64::from(mean_square(&frame)) * duration;
+        });
+        let data = match encoded {
+            Ok(Encoded::Packet(data)) => {
+                self.silent = false;
+                data
+            }
+            // The first one tells the receiver that this is silence rather than loss.
+            Ok(Encoded::Silence(data)) if !std::mem::replace(&mut self.silent, true) => data,
+            Ok(Encoded::Silence(_)) => return self.update_stats(|stats| stats.silent_frames += 1),
+            Err(error) => {
+                tracing::debug!(%error, "sound not encoded");
+                return self.update_stats(|stats| stats.encode_errors += 1);
+            }
+        };
+        let bytes = data.len() as u64;
+        self.sink.on_encoded_audio(&EncodedAudio {
+            data,
+            rtp_timestamp,
+            captured_at: now,
+        });
+        self.update_stats(|stats| {
+            stats.packets_sent += 1;
+            stats.bytes_sent += bytes;
+        });
+    }
+
+    fn update_stats(&self, update: impl FnOnce(&mut AudioSendStats)) {
+        update(
+            &mut self
+                .shared
+                .stats
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    fn pause(&self, now: Instant) -> Duration {
+        match &self.source {
+            Source::Timed { due, .. } => due.saturating_duration_since(now),
+            Source::Device(_) => WATCH_INTERVAL,
+            Source::None if self.opening.is_some() => WATCH_INTERVAL,
+            Source::None => IDLE_INTERVAL,
+        }
+    }
+}
+
+const _: () = assert!(FRAME_SAMPLES == 2 * BLOCK_SAMPLES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Loud;
+
+    impl AudioInjection for Loud {
+        fn fill(&self, block: &mut Block, _: Instant) {
+            block.fill(0.9);
+        }
+    }
+
+    #[test]
+    fn muting_also_covers_what_was_captured_just_before() {
+        let mut chain = Chain::default();
+        assert!(
+            chain
+                .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
+                .is_none()
+        );
+        let frame = chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
+        assert_eq!(frame, Some([0.0; FRAME_SAMPLES]));
+        assert!(
+            chain.meter.shared().get().peak > 0.4,
+            "the meter still shows the voice"
+        );
+    }
+
+    #[test]
+    fn unmuting_fades_in() {
+        let mut chain = Chain::default();
+        chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
+        let frame = chain
+            .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
+            .expect("20 ms");
+        assert_eq!(
+            (frame[0], frame[BLOCK_SAMPLES], frame[FRAME_SAMPLES - 1]),
+            (0.0, 0.0, 0.5)
+        );
+    }
+
+    #[test]
+    fn what_is_sent_stays_in_step_with_the_clock() {
+        let epoch = Instant::now();
+        let mut timeline = Timeline {
+            epoch,
+            next: 0,
+            skipped: 0,
+        };
+        timeline.resume(epoch + Duration::from_millis(110));
+        assert_eq!(timeline.advance(), 5 * 960);
+        timeline.skip(500);
+        assert_eq!(timeline.advance(), 6 * 960);
+        timeline.skip(500);
+        assert_eq!(timeline.advance(), 8 * 960);
+        timeline.resume(epoch);
+        assert_eq!(timeline.advance(), 9 * 960, "never back");
+    }
+
+    proptest! {
+        /// Muted means that not one captured sample reaches the encoder.
+        #[test]
+        fn muted_is_silence_whatever_comes(
+            blocks in proptest::collection::vec(proptest::num::f32::ANY, 2..40),
+            inject in any::<bool>(),
+            mute_at in 0_usize..40,
+        ) {
+            let mut chain = Chain {
+                injection: inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>),
+                ..Chain::default()
+            };
+            for (index, sample) in blocks.iter().enumerate() {
+                let muted = index >= mute_at;
+                if let Some(frame) = chain.take(&mut [*sample; BLOCK_SAMPLES], muted, Instant::now()) {
+                    prop_assert!(!muted || frame.iter().all(|sample| *sample == 0.0));
+                    prop_assert!(frame.iter().all(|sample| sample.abs() <= 1.0));
+                }
+            }
+        }
+    }
+}

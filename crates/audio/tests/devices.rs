@@ -1,0 +1,393 @@
+//! Microphones and speakers through a real sound server: enumeration, recording, playing,
+//! switching, and what happens when the server dies or hangs.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::print_stdout,
+    reason = "what was measured belongs into the test's output"
+)]
+
+mod lab;
+mod support;
+
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ahoy_audio::devices::{microphones, speakers};
+use ahoy_audio::playout::{Playout, RemoteAudio};
+use ahoy_audio::send::AudioSend;
+use ahoy_media::device::{DeviceKind, DeviceProblem};
+use ahoy_media::selection::{MicrophoneSelection, SpeakerSelection};
+
+use lab::{Lab, presence, with_devices, with_only_a_speaker};
+use support::{Collector, Events, Speaker};
+
+/// Share of a recording that has to be the tone. Another sound has next to none of it; a busy
+/// machine costs a real-time path a few windows.
+const MOSTLY: f32 = 0.6;
+
+fn second(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+#[test]
+fn devices_have_their_names_and_the_default_comes_first() {
+    with_devices(
+        "devices_have_their_names_and_the_default_comes_first",
+        |lab| {
+            let names = |devices: Vec<ahoy_media::device::DeviceInfo>| {
+                let mut names: Vec<_> = devices
+                    .iter()
+                    .map(|it| format!("{}{}", it.label, if it.is_default { " *" } else { "" }))
+                    .collect();
+                names[1..].sort();
+                names
+            };
+            let listed = names(microphones().expect("listed"));
+            assert_eq!(
+                listed,
+                ["Lab Microphone *", "Other Microphone"],
+                "no speaker's echo"
+            );
+            let listed = names(speakers().expect("listed"));
+            assert_eq!(listed[0], "Lab Speaker *");
+            assert!(listed.contains(&"Other Speaker".to_owned()));
+
+            lab.pactl(&["set-default-sink", "other_speaker"]);
+            let plugged = "sink_properties=device.description=\"Plugged\\ In\"";
+            lab.pactl(&[
+                "load-module",
+                "module-null-sink",
+                "sink_name=new",
+                "norewinds=1",
+                plugged,
+            ]);
+            let listed = names(speakers().expect("listed"));
+            assert_eq!(listed[0], "Other Speaker *");
+            assert!(listed.contains(&"Plugged In".to_owned()), "{listed:?}");
+        },
+    );
+}
+
+#[test]
+fn asking_and_opening_again_and_again_leaves_nothing_behind() {
+    with_devices(
+        "asking_and_opening_again_and_again_leaves_nothing_behind",
+        |_| {
+            let (sent, events) = (Arc::new(Collector::default()), Events::default());
+            let send = AudioSend::start(sent, events.sink());
+            let playout = Playout::start(events.sink());
+            let round = || {
+                microphones().expect("listed");
+                speakers().expect("listed");
+                send.set_microphone(MicrophoneSelection::Default);
+                playout.set_speaker(SpeakerSelection::Default);
+                events.started(DeviceKind::Microphone);
+                events.started(DeviceKind::Speaker);
+                send.set_microphone(MicrophoneSelection::None);
+                playout.set_speaker(SpeakerSelection::None);
+                events.stopped(DeviceKind::Microphone);
+                events.stopped(DeviceKind::Speaker);
+            };
+            let held = || {
+                let entries = |path| std::fs::read_dir(path).expect("proc").count();
+                (entries("/proc/self/task"), entries("/proc/self/fd"))
+            };
+            (0..3).for_each(|_| round());
+            sleep(second(1.0));
+            let before = held();
+            (0..15).for_each(|_| round());
+            sleep(second(2.0));
+            let after = held();
+            println!("threads and files before {before:?}, after {after:?}");
+            assert!(
+                after.0 <= before.0 + 3 && after.1 <= before.1 + 6,
+                "{before:?} {after:?}"
+            );
+        },
+    );
+}
+
+#[test]
+fn what_a_microphone_hears_is_sent_and_muted_is_not() {
+    with_devices("what_a_microphone_hears_is_sent_and_muted_is_not", |lab| {
+        let _voice = lab.play_tone("lab_voice", 1_000.0);
+        let (sent, events) = (Arc::new(Collector::default()), Events::default());
+        let send = AudioSend::start(sent.clone(), events.sink());
+        send.set_microphone(MicrophoneSelection::Default);
+        assert_eq!(events.started(DeviceKind::Microphone), "Lab Microphone");
+        sleep(second(0.7));
+
+        sent.clear();
+        let began = Instant::now();
+        sleep(second(2.0));
+        let heard = sent.decode();
+        let pace = heard.len() as f64 / 48_000.0 / began.elapsed().as_secs_f64();
+        println!(
+            "captured {:.1} % of real time, {:?}",
+            100.0 * pace,
+            send.stats()
+        );
+        assert!((0.9..1.1).contains(&pace), "{pace}");
+        assert!(
+            presence(&heard, 1_000.0) > MOSTLY,
+            "{}",
+            presence(&heard, 1_000.0)
+        );
+        assert!((send.level().peak - 0.5).abs() < 0.1, "{:?}", send.level());
+
+        send.set_muted(true);
+        sleep(second(0.3));
+        sent.clear();
+        sleep(second(1.0));
+        let muted = sent.decode();
+        assert!(
+            muted.iter().all(|sample| sample.abs() < 1e-4),
+            "not one sample"
+        );
+        assert!((send.level().peak - 0.5).abs() < 0.1, "the meter goes on");
+    });
+}
+
+#[test]
+fn what_is_received_comes_out_of_the_speaker() {
+    with_devices("what_is_received_comes_out_of_the_speaker", |lab| {
+        let events = Events::default();
+        let playout = Playout::start(events.sink());
+        playout.set_speaker(SpeakerSelection::Default);
+        assert_eq!(events.started(DeviceKind::Speaker), "Lab Speaker");
+        let speaking = Speaker::start(playout.add_remote(), 600.0);
+        sleep(second(1.0));
+        let recorder = lab.record("lab_speaker");
+        sleep(second(3.0));
+        let heard = recorder.finish();
+        let (stats, received) = (playout.stats(), speaking.stats());
+        println!(
+            "tone in {:.0} % of the recording, missing {:.1} ms of {:.1} s, ring delay {:.1} ms, jitter buffer {:.1} ms",
+            100.0 * presence(&heard, 600.0),
+            1_000.0 * stats.synthesized_samples_duration,
+            stats.total_samples_duration,
+            1_000.0 * stats.total_playout_delay / stats.total_samples_count as f64,
+            1_000.0 * received.jitter_buffer_delay / received.jitter_buffer_emitted_count as f64,
+        );
+        assert!(heard.len() > 96_000, "{}", heard.len());
+        assert!(
+            presence(&heard, 600.0) > MOSTLY,
+            "{}",
+            presence(&heard, 600.0)
+        );
+        assert!(speaking.level().peak > 0.3);
+    });
+}
+
+#[test]
+fn the_test_sound_is_heard() {
+    with_devices("the_test_sound_is_heard", |lab| {
+        let events = Events::default();
+        let playout = Playout::start(events.sink());
+        playout.set_speaker(SpeakerSelection::Device(id_of(
+            "Other Speaker",
+            &speakers(),
+        )));
+        assert_eq!(events.started(DeviceKind::Speaker), "Other Speaker");
+        let recorder = lab.record("other_speaker");
+        sleep(second(0.5));
+        playout.play_test_sound();
+        sleep(second(1.2));
+        let heard = recorder.finish();
+        let notes = lab::share_at(&heard, 523.25);
+        assert!(notes.iter().any(|share| *share > 0.8), "{notes:?}");
+        let notes = lab::share_at(&heard, 783.99);
+        assert!(notes.iter().any(|share| *share > 0.8), "{notes:?}");
+    });
+}
+
+#[test]
+fn devices_are_switched_while_they_run() {
+    with_devices("devices_are_switched_while_they_run", |lab| {
+        let _voices = (
+            lab.play_tone("lab_voice", 1_000.0),
+            lab.play_tone("other_voice", 500.0),
+        );
+        let (sent, events) = (Arc::new(Collector::default()), Events::default());
+        let send = AudioSend::start(sent.clone(), events.sink());
+        let playout = Playout::start(events.sink());
+        let speaking = Speaker::start(playout.add_remote(), 600.0);
+        send.set_microphone(MicrophoneSelection::Default);
+        playout.set_speaker(SpeakerSelection::Default);
+        events.started(DeviceKind::Microphone);
+        events.started(DeviceKind::Speaker);
+        sleep(second(1.0));
+
+        let concealed = speaking.stats().concealed_samples;
+        let other = id_of("Other Microphone", &microphones());
+        send.set_microphone(MicrophoneSelection::Device(other));
+        assert_eq!(events.started(DeviceKind::Microphone), "Other Microphone");
+        let other = id_of("Other Speaker", &speakers());
+        playout.set_speaker(SpeakerSelection::Device(other));
+        assert_eq!(events.started(DeviceKind::Speaker), "Other Speaker");
+        sleep(second(0.7));
+
+        sent.assert_continuous();
+        sent.clear();
+        let recorder = lab.record("other_speaker");
+        sleep(second(2.0));
+        let (heard, played) = (sent.decode(), recorder.finish());
+        assert!(
+            presence(&heard, 500.0) > MOSTLY,
+            "{}",
+            presence(&heard, 500.0)
+        );
+        assert!(
+            presence(&played, 600.0) > MOSTLY,
+            "{}",
+            presence(&played, 600.0)
+        );
+        let concealed = speaking.stats().concealed_samples - concealed;
+        println!("concealed while switching: {} ms", concealed / 48);
+        events.assert_no_failure();
+    });
+}
+
+#[test]
+fn a_chosen_device_that_is_unplugged_is_reported() {
+    with_devices("a_chosen_device_that_is_unplugged_is_reported", |lab| {
+        let (sent, events) = (Arc::new(Collector::default()), Events::default());
+        let send = AudioSend::start(sent, events.sink());
+        let playout = Playout::start(events.sink());
+        let other = id_of("Other Microphone", &microphones());
+        send.set_microphone(MicrophoneSelection::Device(other));
+        let other = id_of("Other Speaker", &speakers());
+        playout.set_speaker(SpeakerSelection::Device(other));
+        events.started(DeviceKind::Microphone);
+        events.started(DeviceKind::Speaker);
+        for (name, kind) in [
+            ("source_name=other_microphone", DeviceKind::Microphone),
+            ("sink_name=other_speaker", DeviceKind::Speaker),
+        ] {
+            let modules = lab.pactl(&["list", "short", "modules"]);
+            let module = modules
+                .lines()
+                .find(|line| line.contains(name))
+                .expect("loaded");
+            let number = module.split_whitespace().next().expect("a number");
+            lab.pactl(&["unload-module", number]);
+            let error = events.failed(kind, second(5.0));
+            assert_eq!(error.problem, DeviceProblem::Lost, "{error}");
+        }
+    });
+}
+
+#[test]
+fn without_a_microphone_the_speaker_still_works() {
+    with_only_a_speaker("without_a_microphone_the_speaker_still_works", |_| {
+        assert_eq!(microphones().expect("listed"), []);
+        let (sent, events) = (Arc::new(Collector::default()), Events::default());
+        let send = AudioSend::start(sent.clone(), events.sink());
+        let playout = Playout::start(events.sink());
+        send.set_microphone(MicrophoneSelection::Default);
+        let error = events.failed(DeviceKind::Microphone, second(5.0));
+        assert_eq!(error.problem, DeviceProblem::NotFound, "{error}");
+        playout.set_speaker(SpeakerSelection::Device("pulseaudio:gone".to_owned()));
+        let error = events.failed(DeviceKind::Speaker, second(5.0));
+        assert_eq!(error.problem, DeviceProblem::NotFound, "{error}");
+        playout.set_speaker(SpeakerSelection::Default);
+        assert_eq!(events.started(DeviceKind::Speaker), "Lab Speaker");
+        send.set_microphone(MicrophoneSelection::Tone);
+        events.started(DeviceKind::Microphone);
+    });
+}
+
+#[test]
+fn a_server_that_dies_is_reported_and_nothing_hangs() {
+    with_devices("a_server_that_dies_is_reported_and_nothing_hangs", |lab| {
+        let (send, playout, speaking, events) = running_call(lab);
+        lab.signal("KILL");
+        for kind in [DeviceKind::Microphone, DeviceKind::Speaker] {
+            let error = events.failed(kind, second(7.0));
+            println!("{kind:?}: {error}");
+            assert_eq!(error.problem, DeviceProblem::Lost, "{error}");
+        }
+        assert_the_call_goes_on(&send, &playout, &speaking, &events);
+        // There may be an ALSA device behind it; what matters is that there is an answer.
+        let began = Instant::now();
+        let _ = (microphones(), speakers());
+        assert!(began.elapsed() < second(8.0));
+        drop_in_time(send, playout);
+    });
+}
+
+#[test]
+fn a_server_that_hangs_is_reported_and_nothing_hangs_with_it() {
+    with_devices(
+        "a_server_that_hangs_is_reported_and_nothing_hangs_with_it",
+        |lab| {
+            let (send, playout, speaking, events) = running_call(lab);
+            lab.signal("STOP");
+            for kind in [DeviceKind::Microphone, DeviceKind::Speaker] {
+                let error = events.failed(kind, second(7.0));
+                assert_eq!(error.problem, DeviceProblem::Lost, "{error}");
+            }
+            assert_the_call_goes_on(&send, &playout, &speaking, &events);
+            let began = Instant::now();
+            let _ = (microphones(), speakers());
+            assert!(began.elapsed() < second(8.0));
+            drop_in_time(send, playout);
+            lab.signal("CONT");
+        },
+    );
+}
+
+fn running_call(lab: &Lab) -> (AudioSend, Playout, Speaker, Events) {
+    let voice = lab.play_tone("lab_voice", 1_000.0);
+    let (sent, events) = (Arc::new(Collector::default()), Events::default());
+    let send = AudioSend::start(sent, events.sink());
+    let playout = Playout::start(events.sink());
+    let speaking = Speaker::start(playout.add_remote(), 600.0);
+    send.set_microphone(MicrophoneSelection::Default);
+    playout.set_speaker(SpeakerSelection::Default);
+    events.started(DeviceKind::Microphone);
+    events.started(DeviceKind::Speaker);
+    sleep(second(0.7));
+    drop(voice);
+    (send, playout, speaking, events)
+}
+
+fn assert_the_call_goes_on(
+    send: &AudioSend,
+    playout: &Playout,
+    speaking: &RemoteAudio,
+    events: &Events,
+) {
+    let (sent, played) = (
+        send.stats().packets_sent,
+        playout.stats().total_samples_count,
+    );
+    let received = speaking.stats().packets_received;
+    send.set_microphone(MicrophoneSelection::Tone);
+    events.started(DeviceKind::Microphone);
+    sleep(second(1.0));
+    assert!(send.stats().packets_sent > sent + 20);
+    assert!(playout.stats().total_samples_count > played + 24_000);
+    assert!(speaking.stats().packets_received > received + 20);
+}
+
+fn drop_in_time(send: AudioSend, playout: Playout) {
+    let began = Instant::now();
+    drop(send);
+    drop(playout);
+    assert!(began.elapsed() < second(2.0), "{:?}", began.elapsed());
+}
+
+fn id_of(
+    label: &str,
+    devices: &Result<Vec<ahoy_media::device::DeviceInfo>, ahoy_media::device::DeviceError>,
+) -> String {
+    let devices = devices.as_ref().expect("listed");
+    devices
+        .iter()
+        .find(|device| device.label == label)
+        .expect("there")
+        .id
+        .clone()
+}
