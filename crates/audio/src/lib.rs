@@ -26,6 +26,8 @@ pub const BLOCK_SAMPLES: usize = 480;
 pub const BLOCK_DURATION: Duration = Duration::from_millis(10);
 /// 10 ms of 48 kHz mono, each sample in −1..1.
 pub type Block = [f32; BLOCK_SAMPLES];
+/// 10 ms of 48 kHz stereo: pairs of left and right.
+pub type StereoBlock = [[f32; 2]; BLOCK_SAMPLES];
 /// No sound.
 pub const SILENCE: Block = [0.0; BLOCK_SAMPLES];
 
