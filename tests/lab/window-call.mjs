@@ -76,7 +76,7 @@ export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
     const app = await openApp(lab, {
       display,
       sound,
-      env,
+      env: { ...env, ...person.env },
       cameras: person.cameras,
       name: key,
       settings: {
