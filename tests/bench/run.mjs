@@ -2,10 +2,11 @@
 // comparison. Prints a table (Markdown). Needs release binaries:
 //
 //   cargo build --release -p ahoy-peer -p ahoy-server -p ahoy --features ahoy/custom-protocol
-//   node tests/bench/run.mjs [peers] [chromium] [mixed] [windows] [start] [size]
+//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [windows] [start] [size]
 
 import { cpus, loadavg } from 'node:os';
 import { Lab } from '../lab/lab.mjs';
+import { measureMouthToEar } from './mouth-to-ear.mjs';
 import { measurePair } from './pair.mjs';
 import { measureSize } from './size.mjs';
 import { measureStart } from './start.mjs';
@@ -15,6 +16,7 @@ const PARTS = {
   peers: () => withLab((lab) => measurePair(lab, 'ahoy', 'ahoy')),
   chromium: () => withLab((lab) => measurePair(lab, 'chromium', 'chromium')),
   mixed: () => withLab((lab) => measurePair(lab, 'ahoy', 'chromium')),
+  'mouth-to-ear': () => withLab(measureMouthToEar),
   windows: () => withLab(measureWindows),
   start: () => withLab(measureStart),
   size: async () => measureSize(),

@@ -20,23 +20,27 @@ const PICTURE_MS = 20_000;
  *
  * - `video`: `WxH@FPS`; `audio`: `mic` or `pulse`
  * - `settleMs`: from the first pictures to the first mark; `measureMs`: between the marks
+ * - `audio`: besides, for Chromium, `devices`: microphone and speaker of the sound server of `env`
+ * - `meanwhile`: done after the first pictures
  * - `source`: what Chromium sends, `canvas` (numbers count up) or `camera` (the clip)
  * - `profile`: cargo profile of `ahoy-peer`
  *
  * Returns `{ caller, callee }`, each a [`Side`] with everything it reported.
  */
 export async function benchCall(lab, {
-  caller, callee, video = '1280x720@30', audio = 'mic', settleMs = 2000, measureMs = 8000, source = 'canvas', profile,
+  caller, callee, video = '1280x720@30', audio = 'mic', settleMs = 2000, measureMs = 8000, source = 'canvas', profile, env,
+  meanwhile = async () => {},
 }) {
   const clip = makeClip(size(video));
   const relay = await startRelay(lab);
   const sides = { caller: new Side('caller', caller), callee: new Side('callee', callee) };
   relay.accept(sides);
-  for (const side of Object.values(sides)) side.open(lab, relay, { video, audio, clip, source, profile });
+  for (const side of Object.values(sides)) side.open(lab, relay, { video, audio, clip, source, profile, env });
   const both = Object.values(sides);
   await Promise.all(both.map((side) => side.waitFor(() => side.ready, READY_MS, 'ready')));
   sides.caller.send({ type: 'start' });
   await Promise.all(both.map((side) => side.waitFor(() => side.events.firstFrame, PICTURE_MS, 'first picture')));
+  await meanwhile();
   await sleep(settleMs);
   for (const side of both) side.beginMeasuring();
   await sleep(measureMs);
@@ -73,7 +77,7 @@ export class Side {
   }
 
   /** Starts the program. */
-  open(lab, relay, { video, audio, clip, source, profile }) {
+  open(lab, relay, { video, audio, clip, source, profile, env }) {
     this.startedAt = Date.now();
     const url = `${relay.socketUrl}?role=${this.role}`;
     if (this.kind === 'ahoy') {
@@ -86,7 +90,7 @@ export class Side {
       const { width, height, frameRate } = size(video);
       const query = new URLSearchParams({ role: this.role, socket: url, width, height, fps: frameRate, audio, source });
       this.program = openChromium(lab, `${relay.pageUrl}/bench.html?${query}`,
-        { camera: source === 'camera' ? clip : undefined, name: `chromium-${this.role}` });
+        { camera: source === 'camera' ? clip : undefined, name: `chromium-${this.role}`, env, fakeDevices: audio !== 'devices' });
     }
   }
 

@@ -9,9 +9,10 @@ const launcher = 'chromium';
 export const pages = path.join(path.dirname(fileURLToPath(import.meta.url)), 'pages');
 
 /**
- * Opens `url`. `camera`: a y4m file that Chromium plays as its camera. Stopped with the lab.
+ * Opens `url`. `camera`: a y4m file that Chromium plays as its camera. `fakeDevices`: without, the
+ * real devices that the sound server of `env` has. Stopped with the lab.
  */
-export function openChromium(lab, url, { camera, name = 'chromium' } = {}) {
+export function openChromium(lab, url, { camera, name = 'chromium', env = {}, fakeDevices = true } = {}) {
   const profile = lab.file(`${name}-profile`);
   return lab.start(launcher, [
     '--headless=new',
@@ -27,7 +28,7 @@ export function openChromium(lab, url, { camera, name = 'chromium' } = {}) {
     '--disable-renderer-backgrounding',
     '--autoplay-policy=no-user-gesture-required',
     '--use-fake-ui-for-media-stream',
-    '--use-fake-device-for-media-stream',
+    ...(fakeDevices ? ['--use-fake-device-for-media-stream'] : []),
     ...(camera ? [`--use-file-for-fake-video-capture=${camera}`] : []),
     // Host candidates as plain addresses: an mDNS name would need a responder on the other side.
     '--disable-features=WebRtcHideLocalIpsWithMdns,Translate,MediaRouter,OptimizationHints',
@@ -35,5 +36,5 @@ export function openChromium(lab, url, { camera, name = 'chromium' } = {}) {
     `--user-data-dir=${profile}`,
     '--window-size=1400,900',
     url,
-  ], { label: name, env: { DBUS_SESSION_BUS_ADDRESS: 'disabled:', HOME: lab.folder, TMPDIR: lab.folder } });
+  ], { label: name, env: { ...env, DBUS_SESSION_BUS_ADDRESS: 'disabled:', HOME: lab.folder, TMPDIR: lab.folder } });
 }

@@ -54,6 +54,15 @@ const microphoneModules = (number) => [
   + `source_properties=device.description="${MICROPHONE_NAME}${number > 1 ? `_${number}` : ''}"`,
 ];
 
+/** One channel of interleaved 16 bit samples. */
+function samplesOf(bytes, channels, channel) {
+  const samples = new Float32Array(Math.floor(bytes.length / (2 * channels)));
+  for (let index = 0; index < samples.length; index += 1) {
+    samples[index] = bytes.readInt16LE((index * channels + channel) * 2) / 32768;
+  }
+  return samples;
+}
+
 class Sound {
   constructor(lab, daemon, env, home) {
     this.lab = lab;
@@ -75,17 +84,20 @@ class Sound {
 
   /** Records for `seconds` what a speaker plays; returns mono samples at 48 kHz. */
   async record(seconds, speaker = 1) {
-    const bytes = await this.#recordBytes(seconds, `speaker${speaker}.monitor`);
-    const samples = new Float32Array(Math.floor(bytes.length / 2));
-    for (let index = 0; index < samples.length; index += 1) samples[index] = bytes.readInt16LE(index * 2) / 32768;
-    return samples;
+    return samplesOf(await this.#recordBytes(seconds, `speaker${speaker}.monitor`, 1), 1, 0);
   }
 
-  async #recordBytes(seconds, source) {
-    const wanted = Math.round(seconds * RATE) * 2;
+  /** Records for `seconds` what a speaker plays; returns its left and its right samples at 48 kHz. */
+  async recordStereo(seconds, speaker = 1) {
+    const bytes = await this.#recordBytes(seconds, `speaker${speaker}.monitor`, 2);
+    return [samplesOf(bytes, 2, 0), samplesOf(bytes, 2, 1)];
+  }
+
+  async #recordBytes(seconds, source, channels) {
+    const wanted = Math.round(seconds * RATE) * 2 * channels;
     const chunks = [];
     let length = 0;
-    const recorder = start('parec', [`--device=${source}`, `--rate=${RATE}`, '--channels=1', '--format=s16le',
+    const recorder = start('parec', [`--device=${source}`, `--rate=${RATE}`, `--channels=${channels}`, '--format=s16le',
       '--latency-msec=50'], {
       env: this.env,
       binaryOutput: (chunk) => {

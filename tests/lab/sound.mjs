@@ -27,18 +27,40 @@ export function speechLike(seconds, level = 0.4) {
   });
 }
 
-/** Writes mono 16 bit PCM at 48 kHz. */
-export function writeWav(file, samples) {
+/**
+ * A voice whose pitch glides from 100 to 220 Hz within each second, of which it is silent half:
+ * no piece of it resembles another, so that a delay can be read from it.
+ */
+export function glidingVoice(seconds, level = 0.5) {
+  let phase = 0;
+  return Float32Array.from({ length: Math.round(seconds * RATE) }, (_, n) => {
+    const time = (n / RATE) % 1;
+    const pitch = 100 + 240 * time;
+    phase += (2 * Math.PI * pitch) / RATE;
+    if (time > 0.5) return 0;
+    let sum = 0;
+    for (let harmonic = 1; harmonic * pitch < 4000; harmonic += 1) {
+      const hz = harmonic * pitch;
+      sum += (1 / (1 + ((hz - 600) / 300) ** 2) + 0.5 / (1 + ((hz - 1700) / 400) ** 2)) * Math.sin(harmonic * phase);
+    }
+    return level * 0.4 * Math.sin(2 * Math.PI * time) ** 0.5 * sum;
+  });
+}
+
+/** Writes 16 bit PCM at 48 kHz: mono, or with a second channel stereo. */
+export function writeWav(file, left, right) {
+  const channels = right ? 2 : 1;
+  const samples = right ? Float32Array.from({ length: 2 * left.length }, (_, n) => (n % 2 ? right : left)[n >> 1]) : left;
   const data = Buffer.alloc(44 + samples.length * 2);
   data.write('RIFF', 0);
   data.writeUInt32LE(36 + samples.length * 2, 4);
   data.write('WAVEfmt ', 8);
   data.writeUInt32LE(16, 16);
   data.writeUInt16LE(1, 20);
-  data.writeUInt16LE(1, 22);
+  data.writeUInt16LE(channels, 22);
   data.writeUInt32LE(RATE, 24);
-  data.writeUInt32LE(RATE * 2, 28);
-  data.writeUInt16LE(2, 32);
+  data.writeUInt32LE(RATE * 2 * channels, 28);
+  data.writeUInt16LE(2 * channels, 32);
   data.writeUInt16LE(16, 34);
   data.write('data', 36);
   data.writeUInt32LE(samples.length * 2, 40);

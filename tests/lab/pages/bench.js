@@ -150,6 +150,10 @@ registerProcessor('listener', class extends AudioWorkletProcessor {
 });`;
 
 async function sound() {
+  if (options.get('audio') === 'devices') {
+    const [track] = (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks();
+    return { track };
+  }
   const context = new AudioContext({ sampleRate: 48000 });
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([worklet], { type: 'text/javascript' })));
   await context.resume();
@@ -172,9 +176,10 @@ function listen(context, track) {
   const stream = new MediaStream([track]);
   // A remote track runs through Web Audio only while an element plays it as well.
   const element = new Audio();
-  element.muted = true;
+  element.muted = context !== undefined;
   element.srcObject = stream;
   element.play().catch(fail);
+  if (!context) return;
   const listener = new AudioWorkletNode(context, 'listener');
   listener.port.onmessage = ({ data }) => {
     if (data.pulse !== undefined) log.audioDet.push(data.pulse);
