@@ -1,11 +1,18 @@
-// Encoded VP8 to pictures, through WebCodecs. A frame after a gap, an error or an overload cannot
-// be decoded, or would come late: everything up to the next key frame is discarded then.
+// Encoded VP8 to pictures, through WebCodecs. Every frame is decoded, because the next one builds on
+// it; whoever draws takes the newest. A hiccup is caught up with that way: decoding a frame takes a
+// fraction of the time that it is shown. Only who stays behind, or has a gap, discards frames, up to
+// the next key frame.
 
 import type { Clock } from "../state/clock";
 import { follows, HEADER_BYTES, type FrameHeader } from "./header";
 
-/** Frames waiting inside the decoder from which we are too slow: 100 ms at 30 per second. */
-export const MAX_QUEUE = 3;
+/** A picture that has not come this long after its frame went into the decoder is late. */
+export const LATE_MS = 400;
+/** Pictures have to be late this long for an overload. After a pause of the window's thread they are
+ * late for a moment, and done: their callbacks come with the next frames. */
+export const OVERLOAD_MS = 100;
+/** Frames in the decoder at most, whatever the clock says, and while it starts: 2 s at 30 per second. */
+export const MAX_UNDER_WAY = 60;
 /** Key frames are asked for at most this often; the app coalesces as well. */
 export const ASK_EVERY_MS = 500;
 
@@ -41,6 +48,11 @@ export interface DecodeCounts {
 export class PictureDecoder {
   readonly counts: DecodeCounts = { received: 0, decoded: 0, discarded: 0, restarts: 0 };
   #decoder: DecoderLike | null = null;
+  /** Frames in the decoder, oldest first: their time stamps, and when they went in. */
+  #underWay: { timestamp: number; at: number }[] = [];
+  #lateSince: number | null = null;
+  /** The decoder has given a picture: until then it is being set up, which takes as long as it takes. */
+  #runs = false;
   #waitsForKey = true;
   #lastSeq: number | null = null;
   #askedAt = -Infinity;
@@ -59,12 +71,17 @@ export class PictureDecoder {
     this.counts.received++;
     const gap = this.#lastSeq !== null && !follows(this.#lastSeq, header.seq);
     this.#lastSeq = header.seq;
-    if (gap && !header.keyFrame && !this.#waitsForKey) this.#begin();
-    if (this.#decoder && this.#decoder.decodeQueueSize > MAX_QUEUE && !this.#waitsForKey) this.#begin();
-    if (this.#waitsForKey && !header.keyFrame) {
-      this.counts.discarded++;
-      this.#ask();
-      return;
+    const overloaded = this.#isOverloaded();
+    if (header.keyFrame) {
+      // Nobody has to wait for what is in there: this one begins anew.
+      if (overloaded) this.#drop();
+    } else {
+      if ((gap || overloaded) && !this.#waitsForKey) this.#waitForKey();
+      if (this.#waitsForKey) {
+        this.counts.discarded++;
+        this.#ask();
+        return;
+      }
     }
     this.#decode(header, bytes);
   }
@@ -77,6 +94,7 @@ export class PictureDecoder {
   #decode(header: FrameHeader, bytes: Uint8Array<ArrayBuffer>): void {
     try {
       const decoder = this.#ready(header);
+      this.#underWay.push({ timestamp: header.capturedAtUs, at: this.clock.now() });
       decoder.decode(
         this.parts.chunk({
           type: header.keyFrame ? "key" : "delta",
@@ -99,7 +117,7 @@ export class PictureDecoder {
           frame.close();
           return;
         }
-        this.counts.decoded++;
+        this.#came(frame.timestamp);
         this.output(frame);
       },
       error: (error) => {
@@ -116,23 +134,45 @@ export class PictureDecoder {
     return decoder;
   }
 
-  /** Forgets what is on its way and waits for a key frame. */
-  #begin(): void {
+  /** Pictures come in the order of their frames; a frame that is not to be shown has none. */
+  #came(timestamp: number): void {
+    this.counts.decoded++;
+    this.#underWay.shift();
+    while (this.#underWay[0] && this.#underWay[0].timestamp <= timestamp) this.#underWay.shift();
+    if (this.#runs) return;
+    this.#runs = true;
+    for (const frame of this.#underWay) frame.at = this.clock.now();
+  }
+
+  #isOverloaded(): boolean {
+    const now = this.clock.now();
+    const oldest = this.#underWay[0];
+    if (this.#runs && oldest && now - oldest.at >= LATE_MS) this.#lateSince ??= now;
+    else this.#lateSince = null;
+    const full = Math.max(this.#underWay.length, this.#decoder?.decodeQueueSize ?? 0) >= MAX_UNDER_WAY;
+    return full || (this.#lateSince !== null && now - this.#lateSince >= OVERLOAD_MS);
+  }
+
+  /** Takes nothing more up to a key frame. What is in the decoder is still shown. */
+  #waitForKey(): void {
     this.counts.restarts++;
     this.#waitsForKey = true;
-    this.#drop();
     this.#ask();
   }
 
   /** After an error WebCodecs has closed the decoder for good. */
   #failed(error: unknown): void {
     console.warn("picture not decoded, waiting for a key frame", error);
-    this.#begin();
+    this.#drop();
+    this.#waitForKey();
   }
 
   #drop(): void {
     const decoder = this.#decoder;
     this.#decoder = null;
+    this.#underWay = [];
+    this.#lateSince = null;
+    this.#runs = false;
     if (decoder && decoder.state !== "closed") {
       try {
         decoder.close();

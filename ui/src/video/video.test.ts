@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ManualClock } from "../state/clock";
 import { Acknowledger, EVERY, WITHIN_MS } from "./acknowledge";
-import { ASK_EVERY_MS, MAX_QUEUE, PictureDecoder, type DecoderLike, type DecoderParts } from "./decode";
+import { ASK_EVERY_MS, LATE_MS, MAX_UNDER_WAY, OVERLOAD_MS, PictureDecoder, type DecoderLike, type DecoderParts } from "./decode";
 import { fit, outset } from "./fit";
 import { follows, HEADER_BYTES, readHeader, type FrameHeader } from "./header";
 import { Presenter, type FrameRequests } from "./present";
@@ -98,6 +98,8 @@ class FakeDecoder implements DecoderLike {
   state = "unconfigured";
   decodeQueueSize = 0;
   decoded: string[] = [];
+  /** Time stamps of what went in and has not come out. */
+  inside: number[] = [];
   constructor(readonly init: { output: (frame: VideoFrame) => void; error: (error: Error) => void }) {}
   configure(): void {
     this.state = "configured";
@@ -105,6 +107,11 @@ class FakeDecoder implements DecoderLike {
   decode(chunk: EncodedVideoChunk): void {
     if (this.state !== "configured") throw new Error("InvalidStateError");
     this.decoded.push(`${chunk.type}${chunk.timestamp}`);
+    this.inside.push(chunk.timestamp);
+  }
+  /** Gives the pictures of the oldest `count` frames. */
+  give(count = this.inside.length): void {
+    for (const timestamp of this.inside.splice(0, count)) this.init.output({ timestamp, close: () => undefined } as unknown as VideoFrame);
   }
   reset(): void {
     this.state = "unconfigured";
@@ -185,7 +192,8 @@ describe("PictureDecoder", () => {
     expect(newest().decoded).toEqual(["key0", "delta1"]);
     push(5, true);
     push(6);
-    expect(newest().decoded).toEqual(["key5", "delta6"]);
+    expect(decoders, "nothing is wrong with this one").toHaveLength(1);
+    expect(newest().decoded.slice(2)).toEqual(["key5", "delta6"]);
     expect(decoder.counts).toMatchObject({ discarded: 2, restarts: 1 });
   });
 
@@ -216,20 +224,123 @@ describe("PictureDecoder", () => {
     expect(newest().decoded).toContain("key2");
   });
 
-  it("drops what waits when it is overtaken", () => {
+  it("decodes everything that came at once after a pause, without a key frame", () => {
     push(0, true);
-    newest().decodeQueueSize = MAX_QUEUE + 1;
+    newest().give();
+    for (let seq = 1; seq <= 20; seq++) push(seq);
+    expect(newest().decoded).toHaveLength(21);
+    newest().give();
+    push(21);
+    expect(asked).toBe(0);
+    expect(decoder.counts).toMatchObject({ received: 22, decoded: 21, discarded: 0, restarts: 0 });
+  });
+
+  it("lets a decoder be some frames behind for as long as it likes", () => {
+    push(0, true);
+    newest().give();
+    for (let seq = 1; seq < 300; seq++) {
+      push(seq);
+      if (seq > 8) newest().give(1);
+      clock.advance(33);
+    }
+    expect(asked).toBe(0);
+    expect(decoder.counts.discarded).toBe(0);
+  });
+
+  it("does not take a pause of the window's thread for an overload", () => {
+    push(0, true);
+    newest().give();
     push(1);
-    expect(decoders[0]?.state).toBe("closed");
+    push(2);
+    clock.advance(3 * LATE_MS);
+    // What came meanwhile is handed over first, then the pictures that were done long ago.
+    for (let seq = 3; seq < 12; seq++) push(seq);
+    newest().give();
+    clock.advance(33);
+    push(12);
+    clock.advance(OVERLOAD_MS);
+    push(13);
+    expect(asked).toBe(0);
+    expect(newest().decoded).toHaveLength(14);
+  });
+
+  /** A decoder that has run and gives no more pictures; returns the next number. */
+  const stall = (): number => {
+    push(0, true);
+    newest().give();
+    let seq = 1;
+    for (; seq * 33 < LATE_MS + OVERLOAD_MS + 99; seq++) {
+      push(seq);
+      clock.advance(33);
+    }
+    return seq;
+  };
+
+  it("who stays behind discards up to a key frame, and shows what is inside meanwhile", () => {
+    const next = stall();
     expect(asked).toBe(1);
-    push(2, true);
+    expect(decoder.counts).toMatchObject({ restarts: 1 });
+    expect(decoder.counts.discarded).toBeGreaterThan(0);
+    const inside = newest().inside.length;
+    newest().give();
+    expect(shown).toBe(1 + inside);
+    push(next, true);
+    push(next + 1);
+    expect(decoders, "it has caught up").toHaveLength(1);
+    expect(newest().decoded.slice(-2)).toEqual([`key${next}`, `delta${next + 1}`]);
+  });
+
+  it("gives a decoder up that has not caught up by the key frame", () => {
+    const next = stall();
+    push(next, true);
     expect(decoders).toHaveLength(2);
+    expect(decoders[0]?.state).toBe("closed");
+    expect(newest().decoded).toEqual([`key${next}`]);
+  });
+
+  it("waits for a decoder that is being set up, then counts anew", () => {
+    push(0, true);
+    for (let seq = 1; seq < 40; seq++) {
+      clock.advance(33);
+      push(seq);
+    }
+    expect(asked).toBe(0);
+    newest().give(1);
+    clock.advance(OVERLOAD_MS);
+    push(40);
+    newest().give();
+    expect(asked).toBe(0);
+    expect(shown).toBe(41);
+  });
+
+  it.each([true, false])("never has more than so many frames inside (a decoder that says its queue: %s)", (says) => {
+    push(0, true);
+    for (let seq = 1; seq < 10 * MAX_UNDER_WAY; seq++) {
+      push(seq, seq % 100 === 0);
+      if (says) newest().decodeQueueSize = newest().inside.length;
+    }
+    for (const one of decoders) expect(one.inside.length).toBeLessThanOrEqual(MAX_UNDER_WAY);
+    expect(decoders.filter((one) => one.state !== "closed")).toHaveLength(1);
+    expect(asked).toBe(1);
+  });
+
+  it("does not wait for frames that are not to be shown", () => {
+    push(0, true);
+    newest().give();
+    for (let seq = 1; seq < 200; seq += 2) {
+      push(seq);
+      push(seq + 1);
+      newest().inside = newest().inside.slice(-1);
+      newest().give();
+      clock.advance(33);
+    }
+    expect(asked).toBe(0);
   });
 
   it("closes pictures of a decoder that was given up", () => {
     push(0, true);
     const old = newest();
-    push(2);
+    old.fail();
     let closed = false;
     old.init.output({ close: () => (closed = true) } as unknown as VideoFrame);
     expect(closed).toBe(true);
