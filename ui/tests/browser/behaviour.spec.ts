@@ -91,6 +91,43 @@ describe("pictures", () => {
   });
 });
 
+describe("our own picture before a call", () => {
+  it("goes on from home to waiting and back", async () => {
+    const { page } = await open("home");
+    const picture = page.getByTestId("self-view");
+    const showing = async () => (await picture.getAttribute("data-showing")) === "true";
+    await until("a picture", showing);
+    await page.evaluate(() => {
+      const element = document.querySelector("[data-testid=self-view]");
+      new MutationObserver((changes) => {
+        if (changes.some((one) => (one.target as HTMLElement).dataset["showing"] === "false")) document.body.dataset["interrupted"] = "yes";
+      }).observe(element as Element, { attributeFilter: ["data-showing"] });
+    });
+    const canvas = await page.getByTestId("self-view-canvas").elementHandle();
+    await page.getByTestId("new-call").click();
+    await page.getByTestId("waiting").waitFor();
+    await until("the code", async () => (await page.getByTestId("code-display").getAttribute("data-code")) === "4821-amber-otter");
+    const drawn = await frames(page, "self-view-canvas");
+    await until("more pictures", async () => (await frames(page, "self-view-canvas")) > drawn);
+    await page.getByTestId("hang-up").click();
+    await page.getByTestId("home").waitFor();
+    expect(await showing()).toBe(true);
+    expect(await page.evaluate((one) => one === document.querySelector("[data-testid=self-view-canvas]"), canvas)).toBe(true);
+    expect(await page.evaluate(() => document.body.dataset["interrupted"])).toBeUndefined();
+    expect(await commands(page, "subscribeVideo")).toHaveLength(1);
+    expect(await commands(page, "unsubscribeVideo")).toHaveLength(0);
+  });
+
+  it("begins each screen at its top", async () => {
+    const { page } = await open("home", { width: 360, height: 480 });
+    await page.getByTestId("new-call").scrollIntoViewIfNeeded();
+    await page.getByTestId("new-call").click();
+    const waiting = page.getByTestId("waiting");
+    await waiting.waitFor();
+    expect(await waiting.evaluate((one) => one.scrollTop)).toBe(0);
+  });
+});
+
 describe("a call from beginning to end", () => {
   it("by pointer", async () => {
     const { page } = await open("home");
