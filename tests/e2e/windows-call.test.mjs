@@ -22,7 +22,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
   await step('home shows what the camera sees, before any call', async () => {
     for (const app of [ann, ben]) {
       await app.shown('home');
-      await assertMoves(app, 'self-view', { mirrored: true });
+      await assertMoves(app, 'self-view');
     }
     await ann.screenshot('home-light');
     await ben.screenshot('home-dark');
@@ -44,7 +44,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
   await step('both pictures and both self-views move', async (t) => {
     for (const app of [ann, ben]) {
       const remote = await assertMoves(app, REMOTE);
-      const self = await assertMoves(app, 'self-view', { mirrored: true });
+      const self = await assertMoves(app, 'self-view');
       t.diagnostic(`${app.name}: remote ${remote.join(' ')}, self ${self.join(' ')}`);
     }
     await ann.screenshot('call-light');

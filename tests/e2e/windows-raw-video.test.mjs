@@ -26,14 +26,14 @@ test('a web view without a VP8 decoder shows the call all the same', { timeout: 
 
   await step('its self-view moves before the call', async () => {
     await ben.shown('home');
-    await assertMoves(ben, 'self-view', { mirrored: true });
+    await assertMoves(ben, 'self-view');
   });
 
   await step('in the call every picture moves in both windows', async (t) => {
     await callByCode(ann, ben);
     for (const app of [ann, ben]) {
       const remote = await assertMoves(app, REMOTE);
-      const self = await assertMoves(app, 'self-view', { mirrored: true });
+      const self = await assertMoves(app, 'self-view');
       t.diagnostic(`${app.name}: remote ${remote.join(' ')}, self ${self.join(' ')}`);
     }
     await ben.screenshot('call-raw-video-dark');

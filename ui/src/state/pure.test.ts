@@ -5,7 +5,7 @@ import { FLAG_COLOURS, FLAG_SHAPES, flagOf } from "./flag";
 import { gridBoxes } from "./grid";
 import { isServerAddress, serverName } from "./invite";
 import { meterFraction } from "./levels";
-import { readiness } from "./readiness";
+import { hasPicture, isMirrored, readiness } from "./readiness";
 import { cornerByKey, cornerPoint, nearestCorner, selfViewSize } from "./selfView";
 import { completed } from "./settings";
 import { Speaking } from "./speaking";
@@ -232,5 +232,22 @@ describe("readiness", () => {
                 seen.add(text);
               }
     expect(seen.size).toBeGreaterThanOrEqual(9);
+  });
+});
+
+describe("our own side", () => {
+  it("is mirrored from a camera only", () => {
+    const mirrored = (camera: string, mirrorSelfView = true) => isMirrored({ camera, mirrorSelfView });
+    for (const camera of ["default", "device:/dev/video0"]) expect(mirrored(camera), camera).toBe(true);
+    for (const source of ["pattern", "file:/clips/a.y4m", "none"]) expect(mirrored(source), source).toBe(false);
+    expect(mirrored("default", false)).toBe(false);
+  });
+
+  it("has a picture when a camera is chosen, on and without a problem", () => {
+    const { camera } = NO_CALL.local;
+    expect(hasPicture({ cameraOn: true, camera }, { camera: "pattern" })).toBe(true);
+    expect(hasPicture({ cameraOn: false, camera }, { camera: "default" })).toBe(false);
+    expect(hasPicture({ cameraOn: true, camera: { ...camera, problem: "busy" } }, { camera: "default" })).toBe(false);
+    expect(hasPicture({ cameraOn: true, camera }, { camera: "none" })).toBe(false);
   });
 });

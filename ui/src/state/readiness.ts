@@ -1,8 +1,19 @@
-// The sentence under the greeting: what works, as far as it was measured.
+// What of our own side works, as far as it was measured.
 
 import type { LocalView } from "../bindings";
 import { m } from "../paraglide/messages.js";
 import type { Settings } from "./settings";
+
+/** The camera is to give pictures, and nothing is known that keeps it from that. */
+export function hasPicture(local: Pick<LocalView, "cameraOn" | "camera">, settings: Pick<Settings, "camera">): boolean {
+  return local.cameraOn && local.camera.problem === null && settings.camera !== "none";
+}
+
+/** Whether we see ourselves as in a mirror: from a camera, as people are used to. What a file or the
+ * test camera shows would be unreadable that way. */
+export function isMirrored(settings: Pick<Settings, "camera" | "mirrorSelfView">): boolean {
+  return settings.mirrorSelfView && (settings.camera === "default" || settings.camera.startsWith("device:"));
+}
 
 export interface Readiness {
   text: string;
@@ -10,9 +21,10 @@ export interface Readiness {
   picture: boolean;
 }
 
+/** The sentence under the greeting. */
 export function readiness(local: LocalView, settings: Pick<Settings, "camera" | "microphone">, heard: boolean): Readiness {
   const noCamera = settings.camera === "none" || local.camera.problem !== null;
-  const picture = local.cameraOn && !noCamera;
+  const picture = hasPicture(local, settings);
   const noMicrophone = settings.microphone === "none" || local.microphone.problem !== null;
   const starting = (picture && local.camera.label === null) || (!noMicrophone && local.microphone.label === null);
   return { text: sentence({ ...facts(local), noCamera, picture, noMicrophone, heard, starting }), picture: !noCamera };

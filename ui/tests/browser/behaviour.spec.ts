@@ -126,6 +126,27 @@ describe("our own picture before a call", () => {
     await waiting.waitFor();
     expect(await waiting.evaluate((one) => one.scrollTop)).toBe(0);
   });
+
+  it("is as in a mirror from a camera only", async () => {
+    const { page } = await open("home");
+    await until("a picture", async () => (await page.getByTestId("self-view").getAttribute("data-showing")) === "true");
+    /** Where the window in the wall is, at the right in the picture as it is sent. */
+    const side = () =>
+      page.getByTestId("self-view-canvas").evaluate((one) => {
+        const canvas = one as HTMLCanvasElement;
+        const light = (x: number) => {
+          const data = canvas.getContext("2d")?.getImageData(canvas.width * x, canvas.height * 0.3, 8, 8).data ?? new Uint8ClampedArray();
+          return data.reduce((sum, value) => sum + value, 0);
+        };
+        return light(0.2) > light(0.8) ? "left" : "right";
+      });
+    await until("a mirror", async () => (await side()) === "left");
+    for (const [choice, expected] of [["Test camera", "right"], ["Desk camera", "left"]] as const) {
+      await page.getByTestId("choose-camera").click();
+      await page.getByRole("option", { name: choice }).click();
+      await until(`${choice} ${expected}`, async () => (await side()) === expected);
+    }
+  });
 });
 
 describe("a call from beginning to end", () => {
