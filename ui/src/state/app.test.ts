@@ -347,6 +347,14 @@ describe("App", () => {
     expect(backend.closeWindow).toHaveBeenCalledOnce();
   });
 
+  it("plays no sound without a speaker", () => {
+    app.playTestSound();
+    expect(backend.playTestSound).toHaveBeenCalledOnce();
+    view({ local: { ...NO_CALL.local, speaker: { ...NO_CALL.local.speaker, problem: "notFound" } } });
+    app.playTestSound();
+    expect(backend.playTestSound).toHaveBeenCalledOnce();
+  });
+
   it("follows the desktop's theme", () => {
     app.handle({ type: "theme", dark: false });
     expect(app.model.systemDark).toBe(false);

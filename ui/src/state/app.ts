@@ -22,6 +22,7 @@ import { Levels, type LevelFrame } from "./levels";
 import { Notes, type Note } from "./notes";
 import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
 import { completed, DEFAULT_SETTINGS, type Settings } from "./settings";
+import { testSoundProblem } from "./readiness";
 import { Speaking } from "./speaking";
 import { CallClock } from "./time";
 import type { Words } from "./words";
@@ -305,6 +306,7 @@ export class App {
   }
 
   playTestSound(): void {
+    if (testSoundProblem(this.#model.call.local.speaker, this.#model.settings) !== null) return;
     void this.#try(this.backend.playTestSound());
   }
 

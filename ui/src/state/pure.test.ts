@@ -5,7 +5,7 @@ import { FLAG_COLOURS, FLAG_SHAPES, flagOf } from "./flag";
 import { gridBoxes } from "./grid";
 import { isServerAddress, serverName } from "./invite";
 import { meterFraction } from "./levels";
-import { hasPicture, isMirrored, readiness } from "./readiness";
+import { hasPicture, isMirrored, readiness, testSoundProblem } from "./readiness";
 import { cornerByKey, cornerPoint, nearestCorner, selfViewSize } from "./selfView";
 import { completed } from "./settings";
 import { Speaking } from "./speaking";
@@ -249,5 +249,11 @@ describe("our own side", () => {
     expect(hasPicture({ cameraOn: false, camera }, { camera: "default" })).toBe(false);
     expect(hasPicture({ cameraOn: true, camera: { ...camera, problem: "busy" } }, { camera: "default" })).toBe(false);
     expect(hasPicture({ cameraOn: true, camera }, { camera: "none" })).toBe(false);
+  });
+
+  it("plays a sound only where there is a speaker, and says why not", () => {
+    expect(testSoundProblem({ problem: null }, { speaker: "default" })).toBeNull();
+    expect(testSoundProblem({ problem: "notFound" }, { speaker: "default" })).toBe("No speaker found");
+    expect(testSoundProblem({ problem: null }, { speaker: "none" })).toBe("No speaker is chosen");
   });
 });

@@ -1,8 +1,9 @@
 // What of our own side works, as far as it was measured.
 
-import type { LocalView } from "../bindings";
+import type { DeviceView, LocalView } from "../bindings";
 import { m } from "../paraglide/messages.js";
 import type { Settings } from "./settings";
+import { deviceProblem } from "./words";
 
 /** The camera is to give pictures, and nothing is known that keeps it from that. */
 export function hasPicture(local: Pick<LocalView, "cameraOn" | "camera">, settings: Pick<Settings, "camera">): boolean {
@@ -13,6 +14,12 @@ export function hasPicture(local: Pick<LocalView, "cameraOn" | "camera">, settin
  * test camera shows would be unreadable that way. */
 export function isMirrored(settings: Pick<Settings, "camera" | "mirrorSelfView">): boolean {
   return settings.mirrorSelfView && (settings.camera === "default" || settings.camera.startsWith("device:"));
+}
+
+/** Why no sound can be played to try the speaker; `null` when it can. */
+export function testSoundProblem(speaker: Pick<DeviceView, "problem">, settings: Pick<Settings, "speaker">): string | null {
+  if (settings.speaker === "none") return m.no_speaker_chosen();
+  return speaker.problem === null ? null : deviceProblem("speaker", speaker.problem).title;
 }
 
 export interface Readiness {

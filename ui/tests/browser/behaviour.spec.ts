@@ -340,6 +340,25 @@ describe("devices", () => {
     await until("another try", async () => (await commands(page, "selectCamera")).length === 1);
   });
 
+  it("play no sound without a speaker, and say why", async () => {
+    const { page } = await open("speaker:notFound");
+    const button = page.getByTestId("play-sound");
+    expect(await button.getAttribute("aria-disabled")).toBe("true");
+    await button.hover();
+    await page.locator(".tooltip", { hasText: "No speaker found" }).waitFor();
+    await button.click({ force: true });
+    await page.getByTestId("settings-open").click();
+    await page.getByTestId("section-sound").click();
+    expect(await page.getByTestId("settings-play-sound").getAttribute("aria-disabled")).toBe("true");
+    await page.keyboard.press("Escape");
+    await page.evaluate(() => window.ahoyFake?.join(1));
+    await page.getByTestId("mute-menu").click();
+    const item = page.getByTestId("menu-play-sound");
+    expect(await item.getAttribute("aria-disabled")).toBe("true");
+    expect(await item.textContent()).toContain("No speaker found");
+    expect(await commands(page, "playTestSound")).toEqual([]);
+  });
+
   it("can be files", async () => {
     const { page } = await open("home");
     await page.getByTestId("settings-open").click();
