@@ -128,7 +128,9 @@ fn send_everything(shell: &Shell, channel: &Channel<UiMessage>) -> Result<(), Ov
     let recent_calls = state.recent_calls;
     send(channel, UiMessage::RecentCalls { recent_calls })?;
     let dark = state.platform.theme_dark;
-    send(channel, UiMessage::Theme { dark })
+    send(channel, UiMessage::Theme { dark })?;
+    let on = state.full_screen;
+    send(channel, UiMessage::FullScreen { on })
 }
 
 async fn forward_devices(channel: &Channel<UiMessage>) -> Over {

@@ -47,6 +47,7 @@ pub(crate) struct Shell {
     invite: Option<String>,
     software_rendering: bool,
     theme_dark: AtomicBool,
+    full_screen: AtomicBool,
     watcher: Mutex<Option<JoinHandle<()>>>,
     recorder: Mutex<Option<JoinHandle<()>>>,
     close_asked: AtomicBool,
@@ -73,6 +74,7 @@ impl Shell {
             invite,
             software_rendering,
             theme_dark: AtomicBool::new(false),
+            full_screen: AtomicBool::new(false),
             watcher: Mutex::default(),
             recorder: Mutex::default(),
             close_asked: AtomicBool::new(false),
@@ -92,6 +94,7 @@ impl Shell {
                 software_rendering: self.software_rendering,
                 theme_dark: self.theme_dark(),
             },
+            full_screen: self.full_screen(),
             invite: self.invite.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -121,6 +124,18 @@ impl Shell {
     pub(crate) fn set_theme_dark(&self, dark: bool) {
         if self.theme_dark.swap(dark, Ordering::Relaxed) != dark {
             self.publish(UiMessage::Theme { dark });
+        }
+    }
+
+    /// Whether the window fills the screen.
+    pub(crate) fn full_screen(&self) -> bool {
+        self.full_screen.load(Ordering::Relaxed)
+    }
+
+    /// The window fills the screen, or not, whoever asked for it.
+    pub(crate) fn set_full_screen(&self, on: bool) {
+        if self.full_screen.swap(on, Ordering::Relaxed) != on {
+            self.publish(UiMessage::FullScreen { on });
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct AppState {
     pub(crate) notices: Vec<Notice>,
     /// The computer.
     pub(crate) platform: Platform,
+    /// The window fills the screen.
+    pub(crate) full_screen: bool,
     /// The invite link that Ahoy was started with, as it was given.
     pub(crate) invite: Option<String>,
     /// Version of Ahoy.
@@ -89,6 +91,11 @@ pub(crate) enum UiMessage {
     Theme {
         /// It prefers dark windows now.
         dark: bool,
+    },
+    /// The window fills the screen or has ceased to, by Ahoy or by the window manager.
+    FullScreen {
+        /// It does now.
+        on: bool,
     },
     /// Somebody wants to close the window during a call. It closes on the command `closeWindow`,
     /// or when it is asked for once more.

@@ -33,7 +33,7 @@ static CLOSING: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// The system has no window for us.
-pub(crate) fn open(app: &App, shell: &Shell, software_rendering: bool) -> tauri::Result<()> {
+pub(crate) fn open(app: &App, shell: &Arc<Shell>, software_rendering: bool) -> tauri::Result<()> {
     let theme = shell.profile.settings().theme;
     let size = shell.profile.window_size().map_or(USUAL, sensible);
     let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::default())
@@ -48,6 +48,8 @@ pub(crate) fn open(app: &App, shell: &Shell, software_rendering: bool) -> tauri:
     if software_rendering {
         draw_without_compositing(&window);
     }
+    #[cfg(target_os = "linux")]
+    follow_full_screen(&window, shell)?;
     shell.set_theme_dark(desktop_is_dark(&window));
     paint_background(&window, shell);
     Ok(())
@@ -73,8 +75,26 @@ pub(crate) fn handle(window: &Window, event: &WindowEvent) {
             }
         }
         WindowEvent::ThemeChanged(theme) => shell.set_theme_dark(*theme == tauri::Theme::Dark),
+        #[cfg(not(target_os = "linux"))]
+        WindowEvent::Resized(_) => shell.set_full_screen(window.is_fullscreen().is_ok_and(|on| on)),
         _ => {}
     }
+}
+
+/// Notices when the window begins or ceases to fill the screen. Window managers have keys for it
+/// too; Tauri, asked on Linux, only knows what it was told to do itself.
+#[cfg(target_os = "linux")]
+fn follow_full_screen(window: &WebviewWindow, shell: &Arc<Shell>) -> tauri::Result<()> {
+    use gtk::gdk::WindowState;
+    use gtk::glib::Propagation;
+    use gtk::prelude::WidgetExt;
+    let shell = Arc::clone(shell);
+    let window = window.gtk_window()?;
+    window.connect_window_state_event(move |_, event| {
+        shell.set_full_screen(event.new_window_state().contains(WindowState::FULLSCREEN));
+        Propagation::Proceed
+    });
+    Ok(())
 }
 
 /// Hides the window at once, leaves the call, and ends Ahoy.
@@ -129,7 +149,7 @@ fn sensible(size: WindowSize) -> WindowSize {
 
 fn remember_size(window: &WebviewWindow, shell: &Shell) {
     let former = shell.profile.window_size().unwrap_or(USUAL);
-    match measure(window) {
+    match measure(window, shell.full_screen()) {
         Ok(size) if size.maximized => shell.profile.set_window_size(WindowSize {
             maximized: true,
             ..former
@@ -139,12 +159,12 @@ fn remember_size(window: &WebviewWindow, shell: &Shell) {
     }
 }
 
-fn measure(window: &WebviewWindow) -> tauri::Result<WindowSize> {
+fn measure(window: &WebviewWindow, full_screen: bool) -> tauri::Result<WindowSize> {
     let size = window.inner_size()?.to_logical(window.scale_factor()?);
     Ok(WindowSize {
         width: size.width,
         height: size.height,
-        maximized: window.is_maximized()? || window.is_fullscreen()?,
+        maximized: window.is_maximized()? || full_screen,
     })
 }
 

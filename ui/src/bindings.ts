@@ -77,6 +77,8 @@ export type AppState = {
 	notices: Notice[],
 	/**  The computer. */
 	platform: Platform,
+	/**  The window fills the screen. */
+	fullScreen: boolean,
 	/**  The invite link that Ahoy was started with, as it was given. */
 	invite: string | null,
 	/**  Version of Ahoy. */
@@ -686,6 +688,10 @@ notice: Notice } |
 { type: "theme"; 
 /**  It prefers dark windows now. */
 dark: boolean } | 
+/**  The window fills the screen or has ceased to, by Ahoy or by the window manager. */
+{ type: "fullScreen"; 
+/**  It does now. */
+on: boolean } | 
 /**
  *  Somebody wants to close the window during a call. It closes on the command `closeWindow`,
  *  or when it is asked for once more.

@@ -107,6 +107,7 @@ export function createFake(scenario: string): Backend {
     recentCalls,
     notices: [],
     platform: { softwareRendering: true, themeDark: false },
+    fullScreen: false,
     invite: null,
     version: "0.1.0",
   };
@@ -331,6 +332,7 @@ export function createFake(scenario: string): Backend {
     },
     async setFullscreen(on: boolean) {
       note("setFullscreen", on);
+      listener({ type: "fullScreen", on });
     },
     closeWindow: async () => note("closeWindow"),
   };

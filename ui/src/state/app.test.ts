@@ -26,6 +26,7 @@ function fakeBackend() {
       recentCalls: [],
       notices: [],
       platform: { softwareRendering: false, themeDark: true },
+      fullScreen: false,
       invite: null,
       version: "1",
     })),
@@ -345,6 +346,45 @@ describe("App", () => {
     expect(app.model.dialog).toBe("closing");
     app.closeWindow();
     expect(backend.closeWindow).toHaveBeenCalledOnce();
+  });
+
+  describe("full screen", () => {
+    const windowManager = (on: boolean) => app.handle({ type: "fullScreen", on });
+
+    it("follows the window manager", () => {
+      inCall();
+      windowManager(true);
+      expect(app.model.fullScreen).toBe(true);
+      windowManager(false);
+      expect(app.model.fullScreen).toBe(false);
+      expect(backend.setFullscreen).not.toHaveBeenCalled();
+    });
+
+    it("of the window manager stays, before and after a call", () => {
+      windowManager(true);
+      view({});
+      inCall();
+      ended("hungUp", 2000);
+      expect(app.model.fullScreen).toBe(true);
+      expect(backend.setFullscreen).not.toHaveBeenCalled();
+    });
+
+    it("that was left by the window manager is not left again", () => {
+      inCall();
+      app.toggleFullScreen();
+      windowManager(true);
+      windowManager(false);
+      windowManager(true);
+      ended("hungUp", 2000);
+      expect(backend.setFullscreen.mock.calls).toEqual([[true]]);
+    });
+
+    it("can be ended here whoever began it", () => {
+      inCall();
+      windowManager(true);
+      app.toggleFullScreen();
+      expect(backend.setFullscreen.mock.calls).toEqual([[false]]);
+    });
   });
 
   it("plays no sound without a speaker", () => {

@@ -112,6 +112,8 @@ export class App {
   #endSeen = false;
   /** Switches as they were turned, while the app's answer is awaited. */
   #turned: Partial<LocalSwitches> = {};
+  /** Full screen was asked for here, not by the window manager: then it ends with the call. */
+  #fullScreenAsked = false;
   /** The newest snapshot as it came. */
   #reported: CallView | null = null;
 
@@ -175,6 +177,7 @@ export class App {
         platform: state.platform,
         version: state.version,
         systemDark: state.platform.themeDark,
+        fullScreen: state.fullScreen,
         lobby: state.invite,
       });
       for (const notice of state.notices) this.#notice(notice);
@@ -215,6 +218,11 @@ export class App {
         break;
       case "theme":
         this.#set({ systemDark: message.dark });
+        break;
+      case "fullScreen":
+        // The window manager's word counts, also where it does what we have not asked for.
+        if (!message.on) this.#fullScreenAsked = false;
+        this.#set({ fullScreen: message.on });
         break;
       case "closeRequested":
         this.#set({ dialog: "closing" });
@@ -462,13 +470,14 @@ export class App {
   /** What only a call has does not outlast it. */
   #leaveCallScreen(): void {
     const { statsOpen, fullScreen, dialog } = this.#model;
-    if (fullScreen) this.#fullScreen(false);
+    if (fullScreen && this.#fullScreenAsked) this.#fullScreen(false);
     if (statsOpen || dialog === "invite" || dialog === "closing") {
       this.#set({ statsOpen: false, dialog: dialog === "settings" || dialog === "shortcuts" ? dialog : null });
     }
   }
 
   #fullScreen(fullScreen: boolean): void {
+    this.#fullScreenAsked = fullScreen;
     this.#set({ fullScreen });
     void this.#try(this.backend.setFullscreen(fullScreen));
   }

@@ -175,6 +175,17 @@ describe("a call from beginning to end", () => {
     await page.getByTestId("home").waitFor();
   });
 
+  it("fills the screen when the window manager says so", async () => {
+    const { page } = await open("call");
+    const fullScreen = (on: boolean) => page.evaluate((value) => window.ahoyFake?.send({ type: "fullScreen", on: value }), on);
+    await fullScreen(true);
+    await page.locator("main.floating").waitFor();
+    expect(await page.getByTestId("full-screen").getAttribute("aria-label")).toBe("Leave full screen");
+    await fullScreen(false);
+    await page.locator("main.floating").waitFor({ state: "detached" });
+    expect(await commands(page, "setFullscreen")).toEqual([]);
+  });
+
   it("by keyboard", async () => {
     const { page } = await open("home");
     await page.keyboard.press("Control+j");
