@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::recent_calls::{self, RecentCall};
 use crate::settings::Settings;
 use crate::store::{self, JsonFile, Loaded};
 
-/// Something that the person should know, though everything goes on.
+/// Something that the person should know, though everything goes on. The system's and the
+/// parser's words about it are in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, specta::Type)]
 pub(crate) struct Notice {
     /// What it is about.
     pub(crate) code: NoticeCode,
-    /// Files and the system's words, in English.
-    pub(crate) message: String,
+    /// The file it is about, with its folder; one that was set aside under its new name.
+    pub(crate) file: String,
 }
 
 /// What a notice is about. The interface has a sentence for each.
@@ -66,12 +68,14 @@ impl Profile {
         let recent_calls_file = JsonFile::new(folder, "recent-calls");
         let mut notices = Vec::new();
         let settings = value_or_default(
-            settings_file.load(Settings::read),
+            &settings_file,
+            Settings::read,
             (NoticeCode::SettingsSetAside, NoticeCode::SettingsUnreadable),
             &mut notices,
         );
         let recent_calls = value_or_default(
-            recent_calls_file.load(store::plain),
+            &recent_calls_file,
+            store::plain,
             (
                 NoticeCode::RecentCallsSetAside,
                 NoticeCode::RecentCallsUnreadable,
@@ -175,10 +179,9 @@ impl Profile {
 
 impl JsonFile {
     fn not_saved(&self, code: NoticeCode, error: &std::io::Error) -> Notice {
-        Notice {
-            code,
-            message: format!("{}: {error}", self.path().display()),
-        }
+        let file = self.path().display().to_string();
+        tracing::warn!(file, %error, "not written");
+        Notice { code, file }
     }
 }
 
@@ -196,24 +199,20 @@ pub(crate) fn config_folder() -> PathBuf {
 }
 
 fn value_or_default<T: Default>(
-    loaded: Loaded<T>,
+    file: &JsonFile,
+    read: impl FnOnce(Value) -> Result<T, String>,
     (set_aside, unreadable): (NoticeCode, NoticeCode),
     notices: &mut Vec<Notice>,
 ) -> T {
-    let notice = match loaded {
+    let (code, file, problem) = match file.load(read) {
         Loaded::Value(value) => return value,
         Loaded::Missing => return T::default(),
-        Loaded::SetAside { kept_as, problem } => Notice {
-            code: set_aside,
-            message: format!("{}: {problem}", kept_as.display()),
-        },
-        Loaded::Unreadable(error) => Notice {
-            code: unreadable,
-            message: error.to_string(),
-        },
+        Loaded::SetAside { kept_as, problem } => (set_aside, kept_as, problem),
+        Loaded::Unreadable(error) => (unreadable, file.path(), error.to_string()),
     };
-    tracing::warn!(?notice, "starting with defaults");
-    notices.push(notice);
+    let file = file.display().to_string();
+    tracing::warn!(file, problem, "starting with defaults");
+    notices.push(Notice { code, file });
     T::default()
 }
 
@@ -259,9 +258,13 @@ mod tests {
         std::fs::write(folder.path().join("settings.json"), "{\"name\": 7}").expect("written");
         let (profile, notices) = Profile::open(folder.path());
         assert_eq!(profile.settings(), Settings::default());
-        assert_eq!(notices.len(), 1);
-        assert_eq!(notices[0].code, NoticeCode::SettingsSetAside);
-        assert!(folder.path().join("settings.broken-1.json").exists());
+        let kept_as = folder.path().join("settings.broken-1.json");
+        let notice = Notice {
+            code: NoticeCode::SettingsSetAside,
+            file: kept_as.display().to_string(),
+        };
+        assert_eq!(notices, [notice], "the old file, and no parser's words");
+        assert!(kept_as.exists());
         profile
             .change_settings(|s| s.name = "Mira".into())
             .expect("written");
@@ -275,6 +278,7 @@ mod tests {
         std::fs::write(&in_the_way, "").expect("written");
         let (profile, notices) = Profile::open(&in_the_way);
         assert_eq!(notices.len(), 2, "neither file can be read: {notices:?}");
+        assert!(notices[0].file.ends_with("settings.json"), "{notices:?}");
         let notice = profile
             .change_settings(|s| s.name = "Mira".into())
             .expect_err("not written");

@@ -200,7 +200,6 @@ impl Shell {
         let known = told.contains(&code);
         match failure {
             Some(notice) if !known => {
-                tracing::warn!(?notice, "not written");
                 told.push(code);
                 self.publish(UiMessage::Notice { notice });
             }

@@ -101,8 +101,11 @@ test('a broken settings file is set aside with a message', { timeout: 60_000 }, 
   writeFileSync(path.join(config, 'settings.json'), '{ "name": "Ann", ');
   const app = await openApp(lab, { display, sound, box, name: 'broken' });
   await app.shown('home');
-  await eventually(async () => /settings/i.test(await app.allText()), 5000, 'a notice');
-  assert.ok(readdirSync(config).some((file) => /^settings\.broken/.test(file)), readdirSync(config).join());
+  await app.textMatches('notice', /settings could not be understood/i, 5000);
+  const kept = readdirSync(config).find((file) => /^settings\.broken/.test(file));
+  assert.ok(kept, readdirSync(config).join());
+  assert.ok((await app.text('notice')).includes(path.join(config, kept)), 'it says where the old file is');
+  assert.doesNotMatch(await app.text('notice'), /EOF|line \d|column/i);
   await app.screenshot('notice-settings');
   assert.ok(await app.session.find(id('new-call')));
 });

@@ -429,12 +429,15 @@ export type Loudness = {
 	peak: number,
 };
 
-/**  Something that the person should know, though everything goes on. */
+/**
+ *  Something that the person should know, though everything goes on. The system's and the
+ *  parser's words about it are in the log.
+ */
 export type Notice = {
 	/**  What it is about. */
 	code: NoticeCode,
-	/**  Files and the system's words, in English. */
-	message: string,
+	/**  The file it is about, with its folder; one that was set aside under its new name. */
+	file: string,
 };
 
 /**  What a notice is about. The interface has a sentence for each. */

@@ -204,7 +204,7 @@ export function createFake(scenario: string): Backend {
         state.invite = "ahoy://call.example.org/4821#amber-otter";
         break;
       case "notice":
-        state.notices = [{ code: "settingsSetAside", message: "settings.broken-1.json: expected a string" }] as AppState["notices"];
+        state.notices = [{ code: "settingsSetAside", file: "/home/mira/.config/ahoy/settings.broken-1.json" }];
         break;
     }
   }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { BackendError, type Backend } from "../backend";
-import type { CallView, EndReason, ParticipantView, RecentCall } from "../bindings";
+import type { CallView, EndReason, Notice, ParticipantView, RecentCall } from "../bindings";
 import { App, COPIED_MS, HEARD_MS, LONG_WAIT_MS, SLOW_CONNECT_MS, TURN_MS } from "./app";
 import { BATCH_MS } from "./announcer";
 import { ManualClock } from "./clock";
@@ -24,7 +24,7 @@ function fakeBackend() {
     appState: vi.fn(async () => ({
       settings: { ...DEFAULT_SETTINGS, name: "Mira" },
       recentCalls: [],
-      notices: [],
+      notices: [] as Notice[],
       platform: { softwareRendering: false, themeDark: true },
       fullScreen: false,
       invite: null,
@@ -385,6 +385,22 @@ describe("App", () => {
       app.toggleFullScreen();
       expect(backend.setFullscreen.mock.calls).toEqual([[false]]);
     });
+  });
+
+  it("keeps notices until they are closed, one of each kind", async () => {
+    const setAside: Notice = { code: "settingsSetAside", file: "/a/settings.broken-1.json" };
+    backend.appState.mockImplementationOnce(async () => ({ ...(await fakeBackend().appState()), notices: [setAside] }));
+    await app.start();
+    expect(app.model.notices).toEqual([setAside]);
+    expect(app.model.note, "nothing lies over the window").toBeNull();
+    const notSaved: Notice = { code: "settingsNotSaved", file: "/a/settings.json" };
+    app.handle({ type: "notice", notice: notSaved });
+    app.handle({ type: "notice", notice: notSaved });
+    expect(app.model.notices).toEqual([setAside, notSaved]);
+    clock.advance(BATCH_MS);
+    expect(app.model.announcement.polite).toContain("Your settings could not be understood");
+    app.closeNotice("settingsSetAside");
+    expect(app.model.notices).toEqual([notSaved]);
   });
 
   it("plays no sound without a speaker", () => {

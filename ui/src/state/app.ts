@@ -82,6 +82,8 @@ export interface Model {
   /** Pictures are shown whole instead of filling their tile. */
   wholePictures: boolean;
   note: Note | null;
+  /** What went wrong without stopping anything, until it is closed. */
+  notices: readonly Notice[];
   announcement: Announcement;
   /** Participants who speak. */
   speaking: readonly number[];
@@ -147,6 +149,7 @@ export class App {
       fullScreen: false,
       wholePictures: false,
       note: null,
+      notices: [],
       announcement: { polite: "", assertive: "" },
       speaking: [],
       heard: false,
@@ -351,6 +354,10 @@ export class App {
     this.#fullScreen(!this.#model.fullScreen);
   }
 
+  closeNotice(code: Notice["code"]): void {
+    this.#set({ notices: this.#model.notices.filter((other) => other.code !== code) });
+  }
+
   closeWindow(): void {
     void this.#try(this.backend.closeWindow());
   }
@@ -545,8 +552,8 @@ export class App {
   }
 
   #notice(notice: Notice): void {
-    const { title, detail } = this.words.notice(notice);
-    this.notes.push({ key: `notice-${notice.code}`, tone: "error", title, detail, sticky: true });
+    this.#set({ notices: [...this.#model.notices.filter((other) => other.code !== notice.code), notice] });
+    this.#announcer.polite(this.words.notice(notice).title);
   }
 
   /** Shows a switch as it was turned, at once, until the app's snapshots say the same. Snapshots

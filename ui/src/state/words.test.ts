@@ -26,10 +26,16 @@ describe("sentences", () => {
     for (const reason of REASONS) expect(endAdvice(reason) === "").toBe(reason === "hungUp" || reason === "everyoneLeft");
   });
 
-  it("name every mistake in a code and every notice", () => {
+  it("name every mistake in a code", () => {
     expect(new Set(CODE_PROBLEMS.map((kind) => codeProblem({ kind, word: "x", nearest: null }))).size).toBe(CODE_PROBLEMS.length);
-    expect(new Set(NOTICES.map((code) => notice({ code, message: "m" }).title)).size).toBe(NOTICES.length);
     expect(refused("something new")).toBe("That did not work");
+  });
+
+  it("name every notice, with its file", () => {
+    const sentences = NOTICES.map((code) => notice({ code, file: "/home/mira/settings.json" }));
+    expect(new Set(sentences.map(({ title }) => title)).size).toBe(NOTICES.length);
+    for (const { detail } of sentences) expect(detail).toContain("/home/mira/settings.json");
+    expect(notice({ code: "settingsSetAside", file: "/a/settings.broken-1.json" }).detail).toContain("The old file is kept as /a/settings.broken-1.json.");
   });
 
   it("count time as people do", () => {

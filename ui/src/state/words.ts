@@ -221,23 +221,20 @@ export function refused(code: string): string {
   }
 }
 
-export function notice(notice: Notice): Sentence {
-  const code: string = notice.code;
+export function notice({ code, file }: Notice): Sentence {
   switch (code) {
     case "settingsSetAside":
-      return { title: m.notice_settings_set_aside(), detail: notice.message };
+      return { title: m.notice_settings_set_aside(), detail: m.notice_settings_set_aside_detail({ file }) };
     case "settingsUnreadable":
-      return { title: m.notice_settings_unreadable(), detail: notice.message };
+      return { title: m.notice_settings_unreadable(), detail: m.notice_settings_unreadable_detail({ file }) };
     case "settingsNotSaved":
-      return { title: m.notice_settings_not_saved(), detail: notice.message };
+      return { title: m.notice_settings_not_saved(), detail: m.notice_settings_not_saved_detail({ file }) };
     case "recentCallsSetAside":
-      return { title: m.notice_recents_set_aside(), detail: notice.message };
+      return { title: m.notice_recents_set_aside(), detail: m.notice_recents_set_aside_detail({ file }) };
     case "recentCallsUnreadable":
-      return { title: m.notice_recents_unreadable(), detail: notice.message };
+      return { title: m.notice_recents_unreadable(), detail: m.notice_recents_unreadable_detail({ file }) };
     case "recentCallsNotSaved":
-      return { title: m.notice_recents_not_saved(), detail: notice.message };
-    default:
-      return { title: m.notice_other(), detail: notice.message };
+      return { title: m.notice_recents_not_saved(), detail: m.notice_recents_not_saved_detail({ file }) };
   }
 }
 

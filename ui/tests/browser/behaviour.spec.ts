@@ -422,6 +422,35 @@ describe("settings", () => {
   });
 });
 
+describe("a notice", () => {
+  it("covers nothing, at home, in the settings and in a call, until it is closed", async () => {
+    const { page } = await open("notice", { width: 1100, height: 700 });
+    const notice = page.getByTestId("notice");
+    const bottom = async () => {
+      const box = await notice.boundingBox();
+      if (!box) throw new Error("no notice");
+      return box.y + box.height;
+    };
+    const top = async (testid: string) => (await page.getByTestId(testid).boundingBox())?.y ?? -1;
+    expect(await notice.textContent()).toContain("Your settings could not be understood");
+    expect(await notice.textContent()).toContain("/home/mira/.config/ahoy/settings.broken-1.json");
+    expect(await page.getByTestId("note").count()).toBe(0);
+    for (const testid of ["home", "settings-open", "self-view"]) expect(await top(testid), testid).toBeGreaterThanOrEqual(await bottom());
+    await page.getByTestId("change-server").click();
+    await page.getByTestId("settings").waitFor();
+    expect(await notice.count()).toBe(1);
+    for (const testid of ["settings-close", "section-you", "server-own"]) expect(await top(testid), testid).toBeGreaterThanOrEqual(await bottom());
+    await page.keyboard.press("Escape");
+    await page.evaluate(() => window.ahoyFake?.join(1));
+    await page.getByTestId("stage").waitFor();
+    expect(await top("stage")).toBeGreaterThanOrEqual(await bottom());
+    const hangUp = await page.getByTestId("hang-up").boundingBox();
+    expect((hangUp?.y ?? 999) + (hangUp?.height ?? 0), "the controls are still in the window").toBeLessThan(700);
+    await page.getByTestId("notice-close").click();
+    await notice.waitFor({ state: "detached" });
+  });
+});
+
 describe("recent calls", () => {
   it("are removed and brought back", async () => {
     const { page } = await open("home");

@@ -73,6 +73,7 @@ const SCREENS: Screen[] = [
   { name: "call-closing", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.send({ type: "closeRequested" })) },
   { name: "ended", scenario: "still,call", act: async (page) => void (await page.getByTestId("hang-up").click()) },
   { name: "ended-failed", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.end("connectionFailed")) },
+  { name: "settings-notice", scenario: "still,notice", act: section("server") },
   { name: "settings-you", scenario: "still", act: section("you") },
   { name: "settings-sound", scenario: "still,microphone:busy", act: section("sound") },
   { name: "settings-picture", scenario: "still", act: section("picture") },
