@@ -51,7 +51,7 @@ test('wrong codes, and a server that does not answer', { timeout: 120_000 }, asy
     await clear();
     await app.type('code-field', `ahoy+ws://127.0.0.1:${await freePort()}/4821#amber-otter`);
     await display.key('Return');
-    await app.textMatches('call-error', /server/i, 15_000);
+    await app.textMatches('call-error', /server in the invite link does not answer/i, 15_000);
     await app.screenshot('error-server-light');
   });
 

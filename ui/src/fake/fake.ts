@@ -253,6 +253,7 @@ export function createFake(scenario: string): Backend {
       setTimeout(() => fake.view({ state: { name: "joining" }, connectedForMs: null, invite: null }), 20);
       setTimeout(() => {
         if (text.includes("3390")) fake.end("unknownRoom");
+        else if (text.includes("://silent.")) fake.end("serverUnreachable");
         else fake.join(1);
       }, 200);
     },

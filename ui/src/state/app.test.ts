@@ -169,6 +169,22 @@ describe("App", () => {
       expect(app.model).toMatchObject({ screen: "home", problem: { kind: "ended", reason: "unknownRoom" } });
     });
 
+    it("remembers whether the server was the one of a link", () => {
+      const fails = () => {
+        view({ state: { name: "joining" } });
+        ended("serverUnreachable");
+        return app.model.problem;
+      };
+      app.join(CODE.link);
+      expect(fails()).toMatchObject({ server: { name: "example.org", kept: false } });
+      app.join(CODE.link, CODE.code);
+      expect(fails()).toMatchObject({ server: { name: "example.org", kept: true } });
+      app.join(CODE.code);
+      expect(fails()).toMatchObject({ server: null });
+      app.newCall();
+      expect(fails()).toMatchObject({ server: null });
+    });
+
     it("from the lobby comes back to it", () => {
       app.openLobby(CODE.link);
       expect(app.model.screen).toBe("lobby");

@@ -18,6 +18,7 @@ import type {
 import { Announcer, type Announcement } from "./announcer";
 import type { Clock } from "./clock";
 import { NO_DEVICES } from "./devices";
+import { serverInLink, type LinkServer } from "./invite";
 import { Levels, type LevelFrame } from "./levels";
 import { Notes, type Note } from "./notes";
 import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
@@ -46,7 +47,9 @@ export type Dialog = "settings" | "shortcuts" | "invite" | "closing";
 export type SettingsSection = "you" | "sound" | "picture" | "server" | "appearance" | "shortcuts" | "about";
 
 /** Why the last request came to nothing, shown where it was made. */
-export type CallProblem = { kind: "ended"; reason: EndReason } | { kind: "refused"; code: string; message: string };
+export type CallProblem =
+  | { kind: "ended"; reason: EndReason; server: LinkServer | null }
+  | { kind: "refused"; code: string; message: string };
 
 /** What is known about a call that is over. */
 export interface EndedCall {
@@ -236,12 +239,13 @@ export class App {
   // Calls
 
   newCall(): void {
-    this.#request("new", "", () => this.backend.newCall());
+    this.#request("new", "", null, () => this.backend.newCall());
   }
 
   /** `text`: a room code or an invite link; `shown`: what the field keeps of it if it fails. */
   join(text: string, shown = text): void {
-    this.#request("join", shown, () => this.backend.joinCall(text));
+    const server = serverInLink(text);
+    this.#request("join", shown, server === null ? null : { name: server, kept: shown !== text }, () => this.backend.joinCall(text));
   }
 
   hangUp(): void {
@@ -396,11 +400,11 @@ export class App {
 
   // Inside
 
-  #request(kind: Intent["kind"], text: string, send: () => Promise<void>): void {
+  #request(kind: Intent["kind"], text: string, server: LinkServer | null, send: () => Promise<void>): void {
     if (this.#model.screen === "waiting" || this.#model.screen === "call") return;
     this.#endSeen = true;
     this.#names.clear();
-    const intent: Intent = { kind, text, at: this.clock.now(), begun: false };
+    const intent: Intent = { kind, text, server, at: this.clock.now(), begun: false };
     this.#set({ intent, lastJoin: text, problem: null, ended: null, statsOpen: false });
     this.clock.after(SETTLE_MS, () => {
       if (this.#model.intent !== intent) return;
@@ -430,7 +434,7 @@ export class App {
     const unasked = intent === null && !wasResting;
     if (call.state.name === "ended" && (answered || unasked)) {
       ended = this.#endedCall(call, before, call.state.reason);
-      problem = intent && call.state.reason !== "hungUp" ? { kind: "ended", reason: call.state.reason } : null;
+      problem = intent && call.state.reason !== "hungUp" ? { kind: "ended", reason: call.state.reason, server: intent.server } : null;
       this.#endSeen = false;
       intent = null;
     } else if (call.state.name === "idle" && answered) {

@@ -1,6 +1,14 @@
-/** The server inside an invite link: `ahoy://call.example.org:8443/4821#…` gives its host and port. */
-export function serverName(link: string): string {
-  return /^[a-z+]+:\/\/([^/#?]+)/i.exec(link.trim())?.[1] ?? link;
+/** A server that is known from an invite link, not from the settings. */
+export interface LinkServer {
+  name: string;
+  /** The link was kept from an earlier call; nobody has pasted it now. */
+  kept: boolean;
+}
+
+/** Host and port of the server in an invite link, as in `ahoy://call.example.org:8443/4821#…`, also
+ * in the middle of a message; `null` for a code. */
+export function serverInLink(text: string): string | null {
+  return /ahoy(?:\+ws)?:\/\/([^\s/#?]+)/i.exec(text)?.[1] ?? null;
 }
 
 /** Whether the app can take this as a server's address: `ws://` or `wss://`, a host, a port. */

@@ -3,7 +3,7 @@ import { NO_CALL } from "./screen";
 import { choices, fileName, fileSelection } from "./devices";
 import { FLAG_COLOURS, FLAG_SHAPES, flagOf } from "./flag";
 import { gridBoxes } from "./grid";
-import { isServerAddress, serverName } from "./invite";
+import { isServerAddress, serverInLink } from "./invite";
 import { meterFraction } from "./levels";
 import { hasPicture, isMirrored, readiness, testSoundProblem } from "./readiness";
 import { cornerByKey, cornerPoint, nearestCorner, selfViewSize } from "./selfView";
@@ -181,7 +181,9 @@ describe("small things", () => {
   });
 
   it("reads servers", () => {
-    expect(serverName("ahoy+ws://192.168.1.2:24642/4821#amber-otter")).toBe("192.168.1.2:24642");
+    expect(serverInLink("ahoy+ws://192.168.1.2:24642/4821#amber-otter")).toBe("192.168.1.2:24642");
+    expect(serverInLink("Come here: AHOY://call.example.org/4821#amber-otter and bring Jon")).toBe("call.example.org");
+    expect(serverInLink("4821-amber-otter")).toBeNull();
     for (const good of ["wss://call.example.org", "ws://127.0.0.1:24642", " wss://a.b/path "]) expect(isServerAddress(good), good).toBe(true);
     for (const bad of ["", "call.example.org", "https://a.b", "wss://", "wss://user@a.b"]) expect(isServerAddress(bad), bad).toBe(false);
   });

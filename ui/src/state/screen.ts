@@ -1,6 +1,7 @@
 // Which screen shows: the call's state, and what the person has just asked for.
 
 import type { CallState, CallView, EndReason } from "../bindings";
+import type { LinkServer } from "./invite";
 
 export type Screen = "home" | "lobby" | "waiting" | "call" | "ended";
 
@@ -9,6 +10,8 @@ export interface Intent {
   kind: "new" | "join";
   /** The code or link that was given. */
   text: string;
+  /** The server that the link names, if it was a link. */
+  server: LinkServer | null;
   at: number;
   /** The app has shown a state that follows from it. */
   begun: boolean;

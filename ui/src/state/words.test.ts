@@ -5,7 +5,7 @@ import messages from "../../messages/en.json";
 import type { CodeProblemKind, DeviceKind, DeviceProblem, EndReason, NoticeCode } from "../bindings";
 import { connectingStep, connectionText, pictureLabel } from "./connection";
 import { NO_CALL } from "./screen";
-import { codeProblem, day, deviceProblem, duration, endAdvice, endReason, notice, people, refused } from "./words";
+import { callProblem, codeProblem, day, deviceProblem, duration, endAdvice, endReason, notice, people, refused } from "./words";
 
 const KINDS: DeviceKind[] = ["camera", "microphone", "speaker"];
 const PROBLEMS: DeviceProblem[] = ["notFound", "busy", "denied", "lost", "unsupported", "file", "failed"];
@@ -36,6 +36,21 @@ describe("sentences", () => {
     expect(new Set(sentences.map(({ title }) => title)).size).toBe(NOTICES.length);
     for (const { detail } of sentences) expect(detail).toContain("/home/mira/settings.json");
     expect(notice({ code: "settingsSetAside", file: "/a/settings.broken-1.json" }).detail).toContain("The old file is kept as /a/settings.broken-1.json.");
+  });
+
+  it("do not send to the settings for a server that a link named", () => {
+    const problem = (reason: EndReason, server: { name: string; kept: boolean } | null) => callProblem({ kind: "ended", reason, server });
+    for (const reason of ["serverUnreachable", "notAnAhoyServer"] as const) {
+      expect(problem(reason, null).detail).toContain("in the settings");
+      for (const kept of [true, false]) {
+        const { title, detail } = problem(reason, { name: "call.example.org", kept });
+        expect(title + detail).not.toContain("settings");
+        expect(detail).toContain("call.example.org");
+        expect((title + detail).includes("invite link")).toBe(!kept);
+      }
+    }
+    expect(problem("serverUnreachable", { name: "a", kept: false }).title).toBe("The server in the invite link does not answer");
+    expect(problem("roomFull", { name: "a", kept: false })).toEqual(problem("roomFull", null));
   });
 
   it("count time as people do", () => {

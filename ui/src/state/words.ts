@@ -3,6 +3,7 @@
 import type { CodeProblem, DeviceKind, DeviceProblem, EndReason, Notice, Reach, RecentCall } from "../bindings";
 import { m } from "../paraglide/messages.js";
 import type { CallProblem } from "./app";
+import type { LinkServer } from "./invite";
 import { dayKind, durationParts } from "./time";
 
 export interface Sentence {
@@ -164,9 +165,23 @@ export function endAdvice(reason: EndReason): string {
 
 /** A request for a call that came to nothing. */
 export function callProblem(problem: CallProblem): Sentence {
-  return problem.kind === "ended"
-    ? { title: endReason(problem.reason), detail: endAdvice(problem.reason) }
-    : { title: refused(problem.code), detail: problem.message };
+  if (problem.kind === "refused") return { title: refused(problem.code), detail: problem.message };
+  const { reason, server } = problem;
+  return (server && linkServerProblem(reason, server)) ?? { title: endReason(reason), detail: endAdvice(reason) };
+}
+
+/** Where the server is not the one of the settings, they are not the place to look. */
+function linkServerProblem(reason: EndReason, { name: server, kept }: LinkServer): Sentence | null {
+  switch (reason) {
+    case "serverUnreachable":
+      return kept
+        ? { title: m.end_kept_server_unreachable(), detail: m.end_kept_server_unreachable_advice({ server }) }
+        : { title: m.end_link_server_unreachable(), detail: m.end_link_server_unreachable_advice({ server }) };
+    case "notAnAhoyServer":
+      return { title: endReason(reason), detail: kept ? m.end_kept_server_other_advice({ server }) : m.end_link_server_other_advice({ server }) };
+    default:
+      return null;
+  }
 }
 
 export function codeProblem(problem: CodeProblem): string {

@@ -236,6 +236,17 @@ describe("a call from beginning to end", () => {
     expect(await page.getByTestId("call-error").textContent()).toContain("No call has this code");
     expect(await page.getByTestId("code-field").inputValue()).toBe("3390-quiet-heron");
   });
+
+  it("at the server of a link does not send to the settings", async () => {
+    const { page } = await open("home");
+    await page.getByTestId("code-field").fill("ahoy://silent.example.org/4821#amber-otter");
+    await page.getByTestId("join").click();
+    await page.getByTestId("call-error").waitFor();
+    const said = await page.getByTestId("call-error").textContent();
+    expect(said).toContain("The server in the invite link does not answer");
+    expect(said).toContain("silent.example.org");
+    expect(said).not.toContain("settings");
+  });
 });
 
 describe("focus", () => {

@@ -29,6 +29,15 @@ const SCREENS: Screen[] = [
   { name: "home-notice", scenario: "still,notice" },
   { name: "home-wrong-code", scenario: "still", act: async (page) => void (await page.getByTestId("code-field").pressSequentially("4821-amber-oter ")) },
   {
+    name: "home-silent-server",
+    scenario: "still",
+    act: async (page) => {
+      await page.getByTestId("code-field").fill("ahoy://silent.example.org/4821#amber-otter");
+      await page.getByTestId("join").click();
+      await page.getByTestId("call-error").waitFor();
+    },
+  },
+  {
     name: "home-unknown-room",
     scenario: "still",
     act: async (page) => {
