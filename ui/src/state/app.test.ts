@@ -214,13 +214,27 @@ describe("App", () => {
       inCall({ connectedForMs: 60_000 });
       ended("everyoneLeft", 61_000);
       expect(app.model.screen).toBe("ended");
-      expect(app.model.ended).toEqual({ reason: "everyoneLeft", durationMs: 61_000, code: CODE.code, link: CODE.link, names: ["Jon"] });
+      expect(app.model.ended).toEqual({ reason: "everyoneLeft", durationMs: 61_000, code: CODE.code, link: CODE.link, names: ["Jon"], roomClosed: true });
       ended("everyoneLeft", 61_000);
       expect(app.model.screen).toBe("ended");
       app.goHome();
       expect(app.model.screen).toBe("home");
       ended("everyoneLeft", 61_000);
       expect(app.model.screen).toBe("home");
+    });
+
+    it("knows that a room is closed when nobody is left in it", () => {
+      const ines = { ...jon, id: 3, name: "Ines" };
+      const roomClosed = (participants: ParticipantView[], reason: EndReason) => {
+        app.newCall();
+        inCall({ participants });
+        ended(reason, 2000);
+        return app.model.ended?.roomClosed;
+      };
+      expect(roomClosed([jon], "everyoneLeft")).toBe(true);
+      expect(roomClosed([jon], "hungUp"), "alone, the other leaves too").toBe(true);
+      expect(roomClosed([jon, ines], "hungUp"), "the others go on").toBe(false);
+      expect(roomClosed([jon], "connectionFailed"), "the other may wait there").toBe(false);
     });
 
     it("leads into the next call", () => {

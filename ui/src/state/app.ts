@@ -58,6 +58,8 @@ export interface EndedCall {
   code: string | null;
   link: string | null;
   names: string[];
+  /** A room is closed when the last one leaves it: then there is nothing to join again. */
+  roomClosed: boolean;
 }
 
 export interface Model {
@@ -457,6 +459,8 @@ export class App {
       code: invite?.code ?? null,
       link: invite?.link ?? null,
       names: [...new Set(names)],
+      // Whoever stays alone when we hang up is sent home as well.
+      roomClosed: reason === "everyoneLeft" || (reason === "hungUp" && before.participants.length < 2),
     };
   }
 

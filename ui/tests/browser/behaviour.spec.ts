@@ -175,6 +175,26 @@ describe("a call from beginning to end", () => {
     await page.getByTestId("home").waitFor();
   });
 
+  it("leads into a new call when the room is closed", async () => {
+    const { page } = await open("call");
+    await page.evaluate(() => window.ahoyFake?.end("everyoneLeft"));
+    await page.getByTestId("ended").waitFor();
+    expect(await page.getByTestId("ended").textContent()).toContain("The room is closed. A new call has a new code.");
+    expect(await page.getByTestId("rejoin").count()).toBe(0);
+    await page.getByTestId("new-call").click();
+    await page.getByTestId("waiting").waitFor();
+    expect(await commands(page, "newCall")).toHaveLength(1);
+    expect(await commands(page, "joinCall")).toHaveLength(0);
+  });
+
+  it("is joined again while others are in it", async () => {
+    const { page } = await open("call:2");
+    await page.getByTestId("hang-up").click();
+    await page.getByTestId("rejoin").click();
+    await page.getByTestId("call").waitFor();
+    expect(await commands(page, "joinCall")).toHaveLength(1);
+  });
+
   it("fills the screen when the window manager says so", async () => {
     const { page } = await open("call");
     const fullScreen = (on: boolean) => page.evaluate((value) => window.ahoyFake?.send({ type: "fullScreen", on: value }), on);
@@ -214,7 +234,7 @@ describe("a call from beginning to end", () => {
     expect(await commands(page, "setFullscreen")).toEqual([[true], [false]]);
     await page.keyboard.press("Control+Shift+H");
     await page.getByTestId("ended").waitFor();
-    expect(await focused(page)).toBe("rejoin");
+    expect(await focused(page)).toBe("new-call");
   });
 
   it("cancelled while waiting leads home", async () => {

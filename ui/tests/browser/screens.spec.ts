@@ -81,6 +81,7 @@ const SCREENS: Screen[] = [
   { name: "call-note", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.event({ type: "deviceProblem", kind: "camera", problem: "lost", detail: "" })) },
   { name: "call-closing", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.send({ type: "closeRequested" })) },
   { name: "ended", scenario: "still,call", act: async (page) => void (await page.getByTestId("hang-up").click()) },
+  { name: "ended-of-three", scenario: "still,call:2", act: async (page) => void (await page.getByTestId("hang-up").click()) },
   { name: "ended-failed", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.end("connectionFailed")) },
   { name: "settings-notice", scenario: "still,notice", act: section("server") },
   { name: "settings-you", scenario: "still", act: section("you") },
