@@ -18,7 +18,11 @@ pub mod send;
 pub mod tone;
 pub mod wav;
 
+pub(crate) mod capture;
+pub(crate) mod fade;
 pub(crate) mod pcm;
+pub(crate) mod priority;
+pub(crate) mod sink;
 
 /// Samples of a [`Block`].
 pub const BLOCK_SAMPLES: usize = 480;
@@ -28,8 +32,15 @@ pub const BLOCK_DURATION: Duration = Duration::from_millis(10);
 pub type Block = [f32; BLOCK_SAMPLES];
 /// 10 ms of 48 kHz stereo: pairs of left and right.
 pub type StereoBlock = [[f32; 2]; BLOCK_SAMPLES];
+/// No sound, in stereo.
+pub(crate) const STEREO_SILENCE: StereoBlock = [[0.0; 2]; BLOCK_SAMPLES];
 /// No sound.
 pub const SILENCE: Block = [0.0; BLOCK_SAMPLES];
+
+/// The mean of both channels.
+pub(crate) fn mono(block: &StereoBlock) -> Block {
+    block.map(|[left, right]| f32::midpoint(left, right))
+}
 
 /// How long `samples` of 48 kHz last.
 pub const fn duration_of(samples: u64) -> Duration {

@@ -17,15 +17,41 @@ where
     sum / frame.len().max(1) as f32
 }
 
-/// Writes one mono sample to a frame: to the first two channels, silence to the others, which
-/// are surrounds that nobody expects a voice from.
-pub(super) fn spread<T>(sample: f32, frame: &mut [T])
+/// One interleaved frame as left and right: its first two channels; a single one is both.
+pub(super) fn front<T>(frame: &[T]) -> [f32; 2]
+where
+    T: Sample,
+    f32: FromSample<T>,
+{
+    let channel = |at: usize| frame.get(at).map(|it| bounded(f32::from_sample_(*it)));
+    let left = channel(0).unwrap_or(0.0);
+    [left, channel(1).unwrap_or(left)]
+}
+
+/// Whether a driver delivered something that is no sample at all.
+pub(super) fn is_invalid<T>(sample: T) -> bool
+where
+    T: Sample,
+    f32: FromSample<T>,
+{
+    !f32::from_sample_(sample).is_finite()
+}
+
+/// Writes left and right to a frame: to its first two channels, or their mean to a single one.
+/// The others are surrounds that nobody expects a voice from, and stay silent.
+pub(super) fn spread<T>(sample: [f32; 2], frame: &mut [T])
 where
     T: Sample + FromSample<f32>,
 {
-    let front = T::from_sample_(bounded(sample));
-    for (channel, slot) in frame.iter_mut().enumerate() {
-        *slot = if channel < 2 { front } else { T::EQUILIBRIUM };
+    let [left, right] = sample.map(bounded);
+    match frame {
+        [] => {}
+        [single] => *single = T::from_sample_((left + right) / 2.0),
+        [first, second, surrounds @ ..] => {
+            *first = T::from_sample_(left);
+            *second = T::from_sample_(right);
+            surrounds.fill(T::EQUILIBRIUM);
+        }
     }
 }
 
@@ -93,10 +119,21 @@ mod tests {
     #[test]
     fn surround_channels_stay_silent() {
         let mut frame = [7_i16; 4];
-        spread(-1.5, &mut frame);
-        assert_eq!(frame, [i16::MIN, i16::MIN, 0, 0]);
+        spread([-1.5, 1.5], &mut frame);
+        assert_eq!(frame, [i16::MIN, i16::MAX, 0, 0]);
         let mut mono = [0_u8];
-        spread(f32::NAN, &mut mono);
-        assert_eq!(mono, [128]);
+        spread([f32::NAN, 0.5], &mut mono);
+        assert_eq!(mono, [160]);
+        spread::<f32>([1.0; 2], &mut []);
+    }
+
+    #[test]
+    fn stereo_is_the_front_pair() {
+        assert_eq!(front(&[0.25_f32, -0.5, 0.9]), [0.25, -0.5]);
+        assert_eq!(front(&[0.25_f32]), [0.25; 2]);
+        assert_eq!(front(&[f32::NAN, 9.0]), [0.0, 1.0]);
+        assert_eq!(front::<f32>(&[]), [0.0; 2]);
+        assert!(is_invalid(f32::NAN) && is_invalid(f64::INFINITY) && !is_invalid(3.0_f32));
+        assert!(!is_invalid(i16::MIN));
     }
 }

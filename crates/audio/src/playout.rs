@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::devices::output::{OpeningOutput, Output};
 use crate::jitter::{AudioJitterBuffer, AudioReceiveStats};
 use crate::level::{AudioLevel, LevelMeter, SharedLevel};
 use crate::mixer::Mixer;
+use crate::priority::raise_current_thread;
+use crate::sink::PlayoutSink;
 use crate::tone::TestSound;
-use crate::wav::WavSink;
-use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE};
+use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE};
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::selection::SpeakerSelection;
@@ -29,13 +29,6 @@ use ahoy_media::worker::Worker;
 /// or 20 ms: 2 s of the usual packets. When it is full, because playout is stalled, new ones are
 /// dropped and counted as discarded.
 const REMOTE_QUEUE: usize = 100;
-/// How long the thread sleeps at most while a device takes samples or is being opened: it is
-/// woken by the device, this is only for the watchdog.
-const WATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// How long it sleeps when nothing is to be done: commands wake it.
-const IDLE_INTERVAL: Duration = Duration::from_millis(500);
-/// Without a device, playout that is behind by more does not catch up.
-const MAX_BEHIND: Duration = Duration::from_millis(100);
 /// Blocks given to a device at once at most, so that commands are never kept waiting.
 const MAX_BURST: usize = 20;
 
@@ -57,6 +50,10 @@ pub struct PlayoutStats {
     pub total_playout_delay: f64,
     /// Seconds of silence that the device had to play because nothing was ready.
     pub synthesized_samples_duration: f64,
+    /// Ours: how often a speaker was opened.
+    pub device_openings: u64,
+    /// Ours: how fast the speaker's clock is against the computer's, in parts per million.
+    pub clock_drift_ppm: f64,
 }
 
 /// The receive pipeline for sound. It starts without a speaker and runs until it is dropped.
@@ -201,44 +198,29 @@ impl Remote {
     }
 }
 
-enum Sink {
-    None,
-    Device(Box<Output>),
-    File(WavSink),
-}
-
 struct Thread {
-    events: MediaEvents,
     stats: Arc<Mutex<PlayoutStats>>,
-    sink: Sink,
-    opening: Option<OpeningOutput>,
+    sink: PlayoutSink,
     remotes: Vec<Remote>,
     mixer: Mixer,
     test_sound: Option<TestSound>,
     observer: Option<Arc<dyn PlayoutObserver>>,
-    /// When the next block is due without a device.
-    due: Instant,
-    /// Missing samples of devices that are closed by now.
-    missing_before: u64,
 }
 
 impl Thread {
     fn new(events: MediaEvents, stats: Arc<Mutex<PlayoutStats>>) -> Self {
         Self {
-            events,
             stats,
-            sink: Sink::None,
-            opening: None,
+            sink: PlayoutSink::new(events, Instant::now()),
             remotes: Vec::new(),
             mixer: Mixer::default(),
             test_sound: None,
             observer: None,
-            due: Instant::now(),
-            missing_before: 0,
         }
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
+        raise_current_thread();
         loop {
             loop {
                 match commands.try_recv() {
@@ -247,15 +229,16 @@ impl Thread {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            self.finish_opening(Instant::now());
+            self.sink.poll(Instant::now());
             self.play();
-            thread::park_timeout(self.pause(Instant::now()));
+            let pause = self.sink.pause(self.is_idle(), Instant::now());
+            thread::park_timeout(pause);
         }
     }
 
     fn execute(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Speaker(selection) => self.select(selection, now),
+            Command::Speaker(selection) => self.sink.select(selection),
             Command::Remote(packets, shared, meter) => match AudioJitterBuffer::new(now) {
                 Ok(buffer) => self.remotes.push(Remote {
                     packets,
@@ -270,127 +253,23 @@ impl Thread {
         }
     }
 
-    fn select(&mut self, selection: SpeakerSelection, now: Instant) {
-        self.opening = None;
-        let id = match selection {
-            SpeakerSelection::None => return self.stop(),
-            SpeakerSelection::Default => None,
-            SpeakerSelection::Device(id) => Some(id),
-            SpeakerSelection::File(path) => {
-                // First completes a file that may be the same one.
-                self.stop();
-                return match WavSink::create(&path) {
-                    Ok(file) => {
-                        let label = file.label().to_owned();
-                        self.begin(Sink::File(file), label);
-                    }
-                    Err(error) => self.fail(error),
-                };
-            }
-        };
-        self.opening = Some(OpeningOutput::start(id, thread::current(), now));
-    }
-
-    fn finish_opening(&mut self, now: Instant) {
-        let Some(opened) = self.opening.as_mut().and_then(|opening| opening.poll(now)) else {
-            return;
-        };
-        self.opening = None;
-        match opened {
-            Ok(output) => {
-                let label = output.label().to_owned();
-                self.begin(Sink::Device(Box::new(output)), label);
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn begin(&mut self, sink: Sink, label: String) {
-        self.stop();
-        self.sink = sink;
-        (self.events)(MediaEvent::Started {
-            kind: DeviceKind::Speaker,
-            label,
-            format: String::new(),
-        });
-    }
-
-    fn stop(&mut self) {
-        if let Some(result) = self.close() {
-            (self.events)(match result {
-                Ok(()) => MediaEvent::Stopped {
-                    kind: DeviceKind::Speaker,
-                },
-                Err(error) => failed(error),
-            });
-        }
-    }
-
-    fn fail(&mut self, error: DeviceError) {
-        tracing::info!(%error, "speaker failed");
-        self.close();
-        (self.events)(failed(error));
-    }
-
-    /// Lets go of what is played to; `None` when that was nothing.
-    fn close(&mut self) -> Option<Result<(), DeviceError>> {
-        match std::mem::replace(&mut self.sink, Sink::None) {
-            Sink::None => None,
-            Sink::Device(output) => {
-                self.missing_before += output.missing_samples();
-                Some(Ok(()))
-            }
-            Sink::File(file) => Some(file.close()),
-        }
-    }
-
     /// Plays as much as is due.
     fn play(&mut self) {
         for _ in 0..MAX_BURST {
             let now = Instant::now();
-            match self.play_block(now) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return self.fail(error),
+            let Some(queued) = self.sink.wants_block(now) else {
+                return;
+            };
+            if self.is_idle() {
+                return;
             }
-        }
-    }
-
-    fn play_block(&mut self, now: Instant) -> Result<bool, DeviceError> {
-        let mut block = SILENCE;
-        match &mut self.sink {
-            Sink::Device(output) => {
-                output.check(now)?;
-                self.due = now;
-                if !output.wants_block(now) {
-                    return Ok(false);
-                }
-                let queued = output.queued();
-                self.render(now, now + queued, &mut block);
-                self.count(queued);
-                if let Sink::Device(output) = &mut self.sink {
-                    output.write(&block);
-                }
-                Ok(true)
+            let (mut block, mut out) = (SILENCE, STEREO_SILENCE);
+            self.render(now, now + queued, &mut block);
+            for (frame, sample) in out.iter_mut().zip(block) {
+                *frame = [sample; 2];
             }
-            Sink::None | Sink::File(_) => {
-                if now < self.due {
-                    return Ok(false);
-                }
-                if now - self.due > MAX_BEHIND {
-                    self.due = now;
-                }
-                self.due += BLOCK_DURATION;
-                if self.is_idle() {
-                    return Ok(false);
-                }
-                self.render(now, now, &mut block);
-                self.count(Duration::ZERO);
-                if let Sink::File(file) = &mut self.sink {
-                    file.write(&block)?;
-                }
-                Ok(true)
-            }
+            self.count(queued);
+            self.sink.write(&mut out);
         }
     }
 
@@ -411,32 +290,21 @@ impl Thread {
     }
 
     fn count(&self, queued: Duration) {
-        let missing = match &self.sink {
-            Sink::Device(output) => output.missing_samples(),
-            Sink::None | Sink::File(_) => 0,
-        };
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         stats.total_samples_count += BLOCK_SAMPLES as u64;
         stats.total_samples_duration += BLOCK_DURATION.as_secs_f64();
         stats.total_playout_delay += queued.as_secs_f64() * BLOCK_SAMPLES as f64;
         stats.synthesized_samples_duration =
-            (self.missing_before + missing) as f64 / f64::from(AUDIO_CLOCK_HZ);
+            self.sink.missing_samples() as f64 / f64::from(AUDIO_CLOCK_HZ);
+        stats.device_openings = self.sink.openings();
+        stats.clock_drift_ppm = self.sink.drift_ppm();
     }
 
     /// Nothing is to be heard and nobody would hear it.
     fn is_idle(&self) -> bool {
-        matches!(self.sink, Sink::None)
+        self.sink.is_none()
             && self.remotes.is_empty()
             && self.test_sound.is_none()
             && self.observer.is_none()
-    }
-
-    fn pause(&self, now: Instant) -> Duration {
-        match &self.sink {
-            Sink::Device(_) => WATCH_INTERVAL,
-            Sink::None if self.is_idle() && self.opening.is_some() => WATCH_INTERVAL,
-            Sink::None if self.is_idle() => IDLE_INTERVAL,
-            Sink::None | Sink::File(_) => self.due.saturating_duration_since(now),
-        }
     }
 }

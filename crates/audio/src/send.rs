@@ -9,28 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::devices::input::{Input, OpeningInput};
+use crate::capture::{Capture, SourceChange};
 use crate::level::{AudioLevel, LevelMeter, SharedLevel, mean_square};
 use crate::opus::{Encoded, FRAME_SAMPLES, OpusEncoder};
-use crate::tone::Tone;
-use crate::wav::WavSource;
-use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE, bounded, duration_of};
+use crate::priority::raise_current_thread;
+use crate::{BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE, bounded, duration_of, mono};
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
 use ahoy_media::selection::MicrophoneSelection;
 use ahoy_media::units::{AUDIO_CLOCK_HZ, Bitrate};
 use ahoy_media::worker::Worker;
 
-/// How long the thread sleeps at most while a device delivers or is being opened: it is woken
-/// by samples, this is only for the watchdog.
-const WATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// How long it sleeps when nothing is to be done: commands wake it.
-const IDLE_INTERVAL: Duration = Duration::from_millis(500);
-/// A file or tone that is behind by more, because the computer slept or was too busy, does not
-/// catch up.
-const MAX_BEHIND: Duration = Duration::from_millis(100);
+/// One source follows another without a pause if it begins within so many samples: what is sent
+/// is behind the clock by what microphone and packet hold, and a hole would be heard.
+const MAX_SEAM: u64 = 2_880;
 /// After unmuting, the sound comes back over 5 ms instead of with a click.
 const FADE_IN_SAMPLES: usize = 240;
 
@@ -55,6 +49,12 @@ pub struct AudioSendStats {
     pub total_samples_duration: f64,
     /// Ours: samples captured and skipped because the thread was starved.
     pub skipped_samples: u64,
+    /// Ours: samples that the driver delivered and that were none (NaN, infinite): silence.
+    pub invalid_samples: u64,
+    /// Ours: how often a microphone was opened.
+    pub device_openings: u64,
+    /// Ours: how fast the microphone's clock is against the computer's, in parts per million.
+    pub clock_drift_ppm: f64,
     /// Ours: seconds spent encoding.
     pub total_encode_time: f64,
     /// Ours: 20 ms of silence that needed no packet.
@@ -211,11 +211,15 @@ struct Timeline {
 }
 
 impl Timeline {
+    /// A source begins, after a pause or in the place of another one.
     fn resume(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.epoch).as_secs_f64();
         let frames = (elapsed * f64::from(AUDIO_CLOCK_HZ)) as u64 / FRAME_SAMPLES as u64;
-        self.next = self.next.max(frames * FRAME_SAMPLES as u64);
-        self.skipped = 0;
+        let next = frames * FRAME_SAMPLES as u64;
+        if next > self.next + MAX_SEAM {
+            self.next = next;
+            self.skipped = 0;
+        }
     }
 
     /// Samples were captured that will not be sent. Only whole packets are left out: receivers
@@ -235,26 +239,13 @@ impl Timeline {
     }
 }
 
-enum Source {
-    None,
-    Device(Box<Input>),
-    Timed { blocks: TimedBlocks, due: Instant },
-}
-
-enum TimedBlocks {
-    File(Box<WavSource>),
-    Tone(Tone),
-}
-
 struct Thread {
     sink: Arc<dyn EncodedAudioSink>,
-    events: MediaEvents,
     shared: Arc<Shared>,
     chain: Chain,
     encoder: OpusEncoder,
     timeline: Timeline,
-    source: Source,
-    opening: Option<OpeningInput>,
+    capture: Capture,
     silent: bool,
 }
 
@@ -268,7 +259,6 @@ impl Thread {
     ) -> Self {
         Self {
             sink,
-            events,
             shared,
             chain,
             encoder,
@@ -277,13 +267,13 @@ impl Thread {
                 next: 0,
                 skipped: 0,
             },
-            source: Source::None,
-            opening: None,
+            capture: Capture::new(events),
             silent: false,
         }
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
+        raise_current_thread();
         loop {
             loop {
                 match commands.try_recv() {
@@ -292,15 +282,19 @@ impl Thread {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            self.finish_opening(Instant::now());
+            let change = self.capture.poll(Instant::now());
+            self.note(change, Instant::now());
             self.capture();
-            thread::park_timeout(self.pause(Instant::now()));
+            thread::park_timeout(self.capture.pause(Instant::now()));
         }
     }
 
     fn execute(&mut self, command: Command, now: Instant) {
         let result = match command {
-            Command::Microphone(selection) => return self.select(selection, now),
+            Command::Microphone(selection) => {
+                let change = self.capture.select(selection, now);
+                return self.note(change, now);
+            }
             Command::Injection(injection) => {
                 self.chain.injection = injection;
                 Ok(())
@@ -313,116 +307,39 @@ impl Thread {
         }
     }
 
-    fn select(&mut self, selection: MicrophoneSelection, now: Instant) {
-        self.opening = None;
-        let id = match selection {
-            MicrophoneSelection::None => return self.stop(),
-            MicrophoneSelection::Default => None,
-            MicrophoneSelection::Device(id) => Some(id),
-            MicrophoneSelection::Tone => {
-                let blocks = TimedBlocks::Tone(Tone::default());
-                return self.begin(Source::Timed { blocks, due: now }, "440 Hz".to_owned(), now);
-            }
-            MicrophoneSelection::File(path) => match WavSource::open(&path) {
-                Ok(file) => {
-                    let label = file.label().to_owned();
-                    let blocks = TimedBlocks::File(Box::new(file));
-                    return self.begin(Source::Timed { blocks, due: now }, label, now);
-                }
-                Err(error) => return self.fail(error),
-            },
-        };
-        self.opening = Some(OpeningInput::start(id, thread::current(), now));
-    }
-
-    fn finish_opening(&mut self, now: Instant) {
-        let Some(opened) = self.opening.as_mut().and_then(|opening| opening.poll(now)) else {
-            return;
-        };
-        self.opening = None;
-        match opened {
-            Ok(input) => {
-                let label = input.label().to_owned();
-                self.begin(Source::Device(Box::new(input)), label, now);
-            }
-            Err(error) => self.fail(error),
+    fn note(&mut self, change: Option<SourceChange>, now: Instant) {
+        match change {
+            Some(SourceChange::Begun) => self.timeline.resume(now),
+            Some(SourceChange::Ended) => self.chain.clear(),
+            None => {}
         }
-    }
-
-    fn begin(&mut self, source: Source, label: String, now: Instant) {
-        self.stop();
-        self.source = source;
-        self.timeline.resume(now);
-        (self.events)(MediaEvent::Started {
-            kind: DeviceKind::Microphone,
-            label,
-            format: String::new(),
-        });
-    }
-
-    fn stop(&mut self) {
-        if !matches!(self.source, Source::None) {
-            self.source = Source::None;
-            self.chain.clear();
-            (self.events)(MediaEvent::Stopped {
-                kind: DeviceKind::Microphone,
-            });
-        }
-    }
-
-    fn fail(&mut self, error: DeviceError) {
-        tracing::info!(%error, "microphone failed");
-        self.source = Source::None;
-        self.chain.clear();
-        (self.events)(failed(error));
     }
 
     /// Takes in everything that the source has ready.
     fn capture(&mut self) {
-        let mut block = SILENCE;
+        let mut captured = STEREO_SILENCE;
         loop {
             let now = Instant::now();
-            match self.next_block(&mut block, now) {
-                Ok(true) => self.process(&mut block, now),
+            let there = self.capture.next(&mut captured, now);
+            self.count_capture();
+            match there {
+                Ok(true) => self.process(&mut mono(&captured), now),
                 Ok(false) => return,
-                Err(error) => return self.fail(error),
+                Err(change) => return self.note(Some(change), now),
             }
         }
     }
 
-    fn next_block(&mut self, block: &mut Block, now: Instant) -> Result<bool, DeviceError> {
-        match &mut self.source {
-            Source::None => Ok(false),
-            Source::Device(input) => {
-                input.check(now)?;
-                let there = input.read(block);
-                let skipped = input.take_skipped();
-                self.skip(skipped);
-                Ok(there)
-            }
-            Source::Timed { due, .. } if now < *due => Ok(false),
-            Source::Timed { blocks, due } => {
-                match blocks {
-                    TimedBlocks::File(file) => file.fill(block)?,
-                    TimedBlocks::Tone(tone) => tone.fill(block),
-                }
-                let behind = now - *due;
-                *due += BLOCK_DURATION;
-                if behind > MAX_BEHIND {
-                    *due = now + BLOCK_DURATION;
-                    let skipped = behind.as_secs_f64() * f64::from(AUDIO_CLOCK_HZ);
-                    self.skip(skipped as u64);
-                }
-                Ok(true)
-            }
-        }
-    }
-
-    fn skip(&mut self, samples: u64) {
-        if samples > 0 {
-            self.timeline.skip(samples);
-            self.update_stats(|stats| stats.skipped_samples += samples);
-        }
+    fn count_capture(&mut self) {
+        let skipped = self.capture.take_skipped();
+        self.timeline.skip(skipped);
+        let capture = &self.capture;
+        self.update_stats(|stats| {
+            stats.skipped_samples += skipped;
+            stats.invalid_samples = capture.invalid_samples();
+            stats.device_openings = capture.openings();
+            stats.clock_drift_ppm = capture.drift_ppm();
+        });
     }
 
     fn process(&mut self, block: &mut Block, now: Instant) {
@@ -474,15 +391,6 @@ impl Thread {
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }
-
-    fn pause(&self, now: Instant) -> Duration {
-        match &self.source {
-            Source::Timed { due, .. } => due.saturating_duration_since(now),
-            Source::Device(_) => WATCH_INTERVAL,
-            Source::None if self.opening.is_some() => WATCH_INTERVAL,
-            Source::None => IDLE_INTERVAL,
-        }
-    }
 }
 
 const _: () = assert!(FRAME_SAMPLES == 2 * BLOCK_SAMPLES);
@@ -490,6 +398,8 @@ const _: () = assert!(FRAME_SAMPLES == 2 * BLOCK_SAMPLES);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     struct Loud;

@@ -93,10 +93,11 @@ fn asking_and_opening_again_and_again_leaves_nothing_behind() {
                 let entries = |path| std::fs::read_dir(path).expect("proc").count();
                 (entries("/proc/self/task"), entries("/proc/self/fd"))
             };
-            (0..3).for_each(|_| round());
+            // A speaker that is let go stays open a little: several connections are in use.
+            (0..8).for_each(|_| round());
             sleep(second(1.0));
             let before = held();
-            (0..15).for_each(|_| round());
+            (0..25).for_each(|_| round());
             sleep(second(2.0));
             let after = held();
             println!("threads and files before {before:?}, after {after:?}");
@@ -250,32 +251,113 @@ fn devices_are_switched_while_they_run() {
 }
 
 #[test]
-fn a_chosen_device_that_is_unplugged_is_reported() {
-    with_devices("a_chosen_device_that_is_unplugged_is_reported", |lab| {
+fn a_device_that_is_unplugged_is_replaced_and_returned_to() {
+    with_devices(
+        "a_device_that_is_unplugged_is_replaced_and_returned_to",
+        |lab| {
+            let _voices = (
+                lab.play_tone("lab_voice", 1_000.0),
+                lab.play_tone("other_voice", 500.0),
+            );
+            let (sent, events) = (Arc::new(Collector::default()), Events::default());
+            let send = AudioSend::start(sent.clone(), events.sink());
+            let playout = Playout::start(events.sink());
+            let speaking = Speaker::start(playout.add_remote(), 600.0);
+            let other = id_of("Other Microphone", &microphones());
+            send.set_microphone(MicrophoneSelection::Device(other));
+            let other = id_of("Other Speaker", &speakers());
+            playout.set_speaker(SpeakerSelection::Device(other));
+            assert_eq!(events.started(DeviceKind::Microphone), "Other Microphone");
+            assert_eq!(events.started(DeviceKind::Speaker), "Other Speaker");
+            for (device, kind, name) in [
+                (
+                    "source_name=other_microphone",
+                    DeviceKind::Microphone,
+                    "Microphone",
+                ),
+                ("sink_name=other_speaker", DeviceKind::Speaker, "Speaker"),
+            ] {
+                let began = Instant::now();
+                lab.unplug(device);
+                let (lost, label, problem) = events.replaced(kind);
+                println!("{kind:?} replaced after {:?}", began.elapsed());
+                assert_eq!(
+                    (lost, label),
+                    (format!("Other {name}"), format!("Lab {name}"))
+                );
+                assert_eq!(problem, DeviceProblem::Lost);
+                assert_eq!(events.started(kind), format!("Lab {name}"));
+                events.listed(kind, &format!("Other {name}"), false);
+            }
+            assert_heard(lab, &sent, 1_000.0, "lab_speaker");
+            for (device, kind, name) in [
+                (
+                    "source_name=other_microphone",
+                    DeviceKind::Microphone,
+                    "Other Microphone",
+                ),
+                (
+                    "sink_name=other_speaker",
+                    DeviceKind::Speaker,
+                    "Other Speaker",
+                ),
+            ] {
+                let began = Instant::now();
+                lab.plug_in(device);
+                assert_eq!(events.returned(kind), name);
+                println!("{kind:?} returned to after {:?}", began.elapsed());
+                assert_eq!(events.started(kind), name);
+                events.listed(kind, name, true);
+            }
+            assert_heard(lab, &sent, 500.0, "other_speaker");
+            events.assert_no_failure();
+            assert!(speaking.stats().total_samples_received > 96_000);
+        },
+    );
+}
+
+#[test]
+fn the_system_s_default_is_followed() {
+    with_devices("the_system_s_default_is_followed", |lab| {
+        let _voice = lab.play_tone("other_voice", 500.0);
         let (sent, events) = (Arc::new(Collector::default()), Events::default());
-        let send = AudioSend::start(sent, events.sink());
+        let send = AudioSend::start(sent.clone(), events.sink());
         let playout = Playout::start(events.sink());
-        let other = id_of("Other Microphone", &microphones());
-        send.set_microphone(MicrophoneSelection::Device(other));
-        let other = id_of("Other Speaker", &speakers());
-        playout.set_speaker(SpeakerSelection::Device(other));
-        events.started(DeviceKind::Microphone);
-        events.started(DeviceKind::Speaker);
-        for (name, kind) in [
-            ("source_name=other_microphone", DeviceKind::Microphone),
-            ("sink_name=other_speaker", DeviceKind::Speaker),
-        ] {
-            let modules = lab.pactl(&["list", "short", "modules"]);
-            let module = modules
-                .lines()
-                .find(|line| line.contains(name))
-                .expect("loaded");
-            let number = module.split_whitespace().next().expect("a number");
-            lab.pactl(&["unload-module", number]);
-            let error = events.failed(kind, second(5.0));
-            assert_eq!(error.problem, DeviceProblem::Lost, "{error}");
-        }
+        let _speaking = Speaker::start(playout.add_remote(), 600.0);
+        send.set_microphone(MicrophoneSelection::Default);
+        playout.set_speaker(SpeakerSelection::Default);
+        assert_eq!(events.started(DeviceKind::Microphone), "Lab Microphone");
+        assert_eq!(events.started(DeviceKind::Speaker), "Lab Speaker");
+        lab.pactl(&["set-default-source", "other_microphone"]);
+        assert_eq!(events.started(DeviceKind::Microphone), "Other Microphone");
+        lab.pactl(&["set-default-sink", "other_speaker"]);
+        assert_eq!(events.started(DeviceKind::Speaker), "Other Speaker");
+        assert_heard(lab, &sent, 500.0, "other_speaker");
+
+        lab.unplug("sink_name=other_speaker");
+        let (lost, label, _) = events.replaced(DeviceKind::Speaker);
+        assert_eq!((&*lost, &*label), ("Other Speaker", "Lab Speaker"));
+        assert_eq!(events.started(DeviceKind::Speaker), "Lab Speaker");
+        lab.plug_in("sink_name=other_speaker");
+        assert_eq!(events.returned(DeviceKind::Speaker), "Other Speaker");
+        events.assert_no_failure();
     });
+}
+
+/// What is heard for two seconds: this tone by the others, 600 Hz by this speaker.
+fn assert_heard(lab: &Lab, sent: &Collector, hz: f32, speaker: &str) {
+    sleep(second(0.7));
+    sent.assert_continuous();
+    sent.clear();
+    let recorder = lab.record(speaker);
+    sleep(second(2.0));
+    let (heard, played) = (sent.decode(), recorder.finish());
+    assert!(presence(&heard, hz) > MOSTLY, "{}", presence(&heard, hz));
+    assert!(
+        presence(&played, 600.0) > MOSTLY,
+        "{}",
+        presence(&played, 600.0)
+    );
 }
 
 #[test]
@@ -289,8 +371,8 @@ fn without_a_microphone_the_speaker_still_works() {
         let error = events.failed(DeviceKind::Microphone, second(5.0));
         assert_eq!(error.problem, DeviceProblem::NotFound, "{error}");
         playout.set_speaker(SpeakerSelection::Device("pulseaudio:gone".to_owned()));
-        let error = events.failed(DeviceKind::Speaker, second(5.0));
-        assert_eq!(error.problem, DeviceProblem::NotFound, "{error}");
+        let (_, label, problem) = events.replaced(DeviceKind::Speaker);
+        assert_eq!((&*label, problem), ("Lab Speaker", DeviceProblem::NotFound));
         playout.set_speaker(SpeakerSelection::Default);
         assert_eq!(events.started(DeviceKind::Speaker), "Lab Speaker");
         send.set_microphone(MicrophoneSelection::Tone);

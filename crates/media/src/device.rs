@@ -85,7 +85,7 @@ impl DeviceError {
 /// What the media threads report, in the order in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// The device or source runs. For a camera, `format` says what it really delivers,
+    /// The device or source runs, in the place of any other. For a camera, `format` says what it really delivers,
     /// such as `1280x720@30`.
     Started {
         /// Which of the three.
@@ -106,6 +106,33 @@ pub enum MediaEvent {
         kind: DeviceKind,
         /// Why.
         error: DeviceError,
+    },
+    /// Another device runs in the place of one that cannot be used. Follows `Started`; without
+    /// anything to take its place there is `Failed` instead.
+    Replaced {
+        /// Which of the three.
+        kind: DeviceKind,
+        /// The name of the one that is missed; empty if it has not been seen yet.
+        lost_label: String,
+        /// The name of the one that runs now.
+        label: String,
+        /// Why: `Lost` when it was unplugged, `NotFound` when it has not been there, `Busy`, ….
+        problem: DeviceProblem,
+    },
+    /// The device that was replaced is back and runs again. Follows `Started`.
+    Returned {
+        /// Which of the three.
+        kind: DeviceKind,
+        /// Its name.
+        label: String,
+    },
+    /// Devices have come or gone, or another one is the default (W3C Media Capture and Streams,
+    /// `devicechange`).
+    DevicesChanged {
+        /// Which of the three.
+        kind: DeviceKind,
+        /// Those that there are now, the default one first.
+        devices: Vec<DeviceInfo>,
     },
 }
 

@@ -1,24 +1,24 @@
-//! A microphone as a stream of 10 ms blocks.
+//! A microphone as a stream of 10 ms blocks at the pace of the computer's clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use cpal::traits::{DeviceTrait, StreamTrait};
-use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
+use cpal::traits::DeviceTrait;
+use cpal::{FromSample, SizedSample, StreamConfig};
 
-use super::format::candidates;
-use super::stream::{Health, OpenStream, Opening, StreamGuard, Watch, Watchdog};
-use super::{Direction, device_error, find, is_gone};
-use crate::pcm::downmix;
+use super::clock::ClockSteering;
+use super::open::{Opened, Side, open};
+use super::slot::Device;
+use super::stream::{Health, Opening, StreamGuard, Watchdog};
+use super::{Direction, Known};
+use crate::pcm::{downmix, front, is_invalid};
 use crate::resample::Resampler;
-use crate::{BLOCK_SAMPLES, Block};
-use ahoy_media::device::{DeviceError, DeviceProblem};
+use crate::{BLOCK_SAMPLES, StereoBlock};
+use ahoy_media::device::{DeviceError, DeviceKind};
 use ahoy_media::units::AUDIO_CLOCK_HZ;
 
-/// What is asked of a device: 10 ms, the least that capture has been seen to sustain everywhere.
-const BUFFER_FRAMES: u32 = 480;
 /// The ring holds half a second: more than any device delivers at once. When it is full because
 /// its reader was starved, new samples are dropped and counted.
 const RING_MS: u32 = 500;
@@ -29,112 +29,233 @@ const KEPT_BACKLOG_MS: u32 = 20;
 
 /// An open microphone. Dropping it closes the device without waiting for that.
 pub struct Input {
-    label: String,
+    device: Known,
     rate: u32,
-    ring: rtrb::Consumer<f32>,
+    end: End,
     resampler: Resampler,
+    clock: ClockSteering,
     raw: Vec<f32>,
     ready: Vec<f32>,
-    dropped: Arc<AtomicU64>,
+    captured_seen: u64,
     dropped_seen: u64,
-    skipped: u64,
+    skipped: f64,
     watchdog: Watchdog,
     _stream: StreamGuard,
 }
 
-/// Both ends of what a callback fills.
-struct Opened {
-    label: String,
-    rate: u32,
-    ring: rtrb::Consumer<f32>,
-    dropped: Arc<AtomicU64>,
-    health: Arc<Health>,
+/// How to open a microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputOptions {
+    /// Left and right as they come, rather than all channels as one.
+    pub stereo: bool,
 }
 
-/// A microphone that is being opened.
-pub struct OpeningInput(Opening<(StreamGuard, Opened)>);
+/// Our end of the ring.
+struct End {
+    ring: rtrb::Consumer<f32>,
+    /// Channels in the ring, 1 or 2.
+    channels: usize,
+    shared: Arc<Shared>,
+}
 
-impl OpeningInput {
-    /// Opens the microphone with this id, or the system's default one. `reader` is unparked
-    /// when it is open and whenever samples have come in.
-    pub fn start(id: Option<String>, reader: Thread, now: Instant) -> Self {
-        let waiting = reader.clone();
-        Self(Opening::<Opened>::start(
+#[derive(Debug, Default)]
+struct Shared {
+    /// Frames that the device has delivered.
+    captured: AtomicU64,
+    /// Frames of these that found no room.
+    dropped: AtomicU64,
+    /// Samples that were none: NaN or infinite.
+    invalid: AtomicU64,
+}
+
+impl Device for Input {
+    const KIND: DeviceKind = DeviceKind::Microphone;
+    type Options = InputOptions;
+    type Opening = OpeningInput;
+
+    fn open(id: Option<String>, options: InputOptions, user: Thread, now: Instant) -> OpeningInput {
+        let side = Microphone {
+            stereo: options.stereo,
+            reader: user.clone(),
+        };
+        let open = move || open(&side, id.as_deref());
+        let linger = Duration::ZERO;
+        OpeningInput(Opening::<Opened<End>>::start(
             "microphone",
+            linger,
             now,
-            waiting,
-            move || open(id.as_deref(), &reader),
+            user,
+            open,
         ))
     }
 
-    /// The microphone as soon as it is open.
-    pub fn poll(&mut self, now: Instant) -> Option<Result<Input, DeviceError>> {
-        let opened = self.0.poll(now)?;
-        Some(opened.and_then(|(stream, opened)| {
-            Ok(Input {
-                label: opened.label,
-                rate: opened.rate,
-                ring: opened.ring,
-                resampler: Resampler::new(opened.rate, AUDIO_CLOCK_HZ)?,
-                raw: Vec::new(),
-                ready: Vec::with_capacity(4 * BLOCK_SAMPLES),
-                dropped: opened.dropped,
-                dropped_seen: 0,
-                skipped: 0,
-                watchdog: Watchdog::new(opened.health, now),
-                _stream: stream,
-            })
-        }))
+    fn poll(opening: &mut OpeningInput, now: Instant) -> Option<Result<Self, DeviceError>> {
+        let opened = opening.0.poll(now)?;
+        Some(opened.and_then(|(stream, opened)| Self::new(opened, stream, now)))
+    }
+
+    fn device(&self) -> &Known {
+        &self.device
+    }
+
+    fn check(&mut self, now: Instant) -> Result<(), DeviceError> {
+        self.watchdog.check(now)
     }
 }
 
+/// A microphone that is being opened.
+pub struct OpeningInput(Opening<(StreamGuard, Opened<End>)>);
+
 impl Input {
-    /// The device's name.
-    pub fn label(&self) -> &str {
-        &self.label
+    fn new(opened: Opened<End>, stream: StreamGuard, now: Instant) -> Result<Self, DeviceError> {
+        let Opened {
+            device, rate, end, ..
+        } = opened;
+        Ok(Self {
+            resampler: Resampler::steered(rate, AUDIO_CLOCK_HZ, end.channels)?,
+            clock: ClockSteering::default(),
+            raw: Vec::with_capacity(end.ring.buffer().capacity()),
+            ready: Vec::with_capacity(16 * BLOCK_SAMPLES * end.channels),
+            captured_seen: 0,
+            dropped_seen: 0,
+            skipped: 0.0,
+            watchdog: Watchdog::new(opened.health, now),
+            device,
+            rate,
+            end,
+            _stream: stream,
+        })
     }
 
-    /// Takes the next 10 ms, if they are there. Of a large backlog only the newest part is left.
-    pub fn read(&mut self, block: &mut Block) -> bool {
-        if self.ready.len() < BLOCK_SAMPLES {
-            self.skip_backlog();
-            let available = self.ring.slots();
-            self.raw.resize(available, 0.0);
-            if self.ring.pop_entire_slice(&mut self.raw).is_ok() {
-                self.resampler.process(&self.raw, &mut self.ready);
-            }
+    /// Takes the next 10 ms, if they are there; a mono microphone is both left and right. Of a
+    /// large backlog only the newest part is left.
+    pub fn read(&mut self, block: &mut StereoBlock, now: Instant) -> bool {
+        let channels = self.end.channels;
+        if self.ready.len() < BLOCK_SAMPLES * channels {
+            self.take_in(now);
         }
-        let Some((first, _)) = self.ready.split_first_chunk::<BLOCK_SAMPLES>() else {
+        let Some(samples) = self.ready.get(..BLOCK_SAMPLES * channels) else {
             return false;
         };
-        *block = *first;
-        self.ready.drain(..BLOCK_SAMPLES);
+        for (frame, samples) in block.iter_mut().zip(samples.chunks_exact(channels)) {
+            *frame = front(samples);
+        }
+        self.ready.drain(..BLOCK_SAMPLES * channels);
         true
     }
 
-    /// Samples at 48 kHz that were captured but will never be read, since the last call.
+    /// Samples at 48 kHz that were captured, or should have been, but will never be read, since
+    /// the last call.
     pub fn take_skipped(&mut self) -> u64 {
-        let dropped = self.dropped.load(Ordering::Relaxed);
-        let frames = std::mem::take(&mut self.skipped) + dropped - self.dropped_seen;
+        let dropped = self.end.shared.dropped.load(Ordering::Relaxed);
+        self.skipped += (dropped - self.dropped_seen) as f64 / f64::from(self.rate);
         self.dropped_seen = dropped;
-        frames * u64::from(AUDIO_CLOCK_HZ) / u64::from(self.rate)
+        let samples = (self.skipped * f64::from(AUDIO_CLOCK_HZ)) as u64;
+        self.skipped -= samples as f64 / f64::from(AUDIO_CLOCK_HZ);
+        samples
     }
 
-    /// # Errors
-    /// Why the microphone has to be given up: `Lost` when it is gone or has fallen silent.
-    pub fn check(&mut self, now: Instant) -> Result<(), DeviceError> {
-        self.watchdog.check(now)
+    /// Samples that the driver delivered and that were none, so far.
+    pub fn invalid_samples(&self) -> u64 {
+        self.end.shared.invalid.load(Ordering::Relaxed)
+    }
+
+    /// How fast the device's clock is against the computer's, in parts per million.
+    pub fn drift_ppm(&self) -> f64 {
+        self.clock.drift_ppm()
+    }
+
+    fn take_in(&mut self, now: Instant) {
+        self.skip_backlog();
+        self.follow_clock(now);
+        let available = self.end.ring.slots();
+        self.raw.resize(available, 0.0);
+        if self.end.ring.pop_entire_slice(&mut self.raw).is_ok() {
+            self.resampler.process(&self.raw, &mut self.ready);
+        }
+    }
+
+    fn follow_clock(&mut self, now: Instant) {
+        let captured = self.end.shared.captured.load(Ordering::Relaxed);
+        let frames = captured - self.captured_seen;
+        self.captured_seen = captured;
+        let jump = self
+            .clock
+            .advance(frames as f64 / f64::from(self.rate), now);
+        self.resampler.set_speed(self.clock.speed());
+        // Sound that the system lost before it reached us: its time has passed all the same.
+        if let Some(lost) = jump.filter(|jump| *jump < 0.0) {
+            self.skipped -= lost;
+        }
     }
 
     fn skip_backlog(&mut self) {
-        let available = self.ring.slots();
-        if available > (self.rate / 1000 * MAX_BACKLOG_MS) as usize {
-            let excess = available - (self.rate / 1000 * KEPT_BACKLOG_MS) as usize;
-            if let Ok(chunk) = self.ring.read_chunk(excess) {
+        let frames = self.end.ring.slots() / self.end.channels;
+        if frames > (self.rate / 1000 * MAX_BACKLOG_MS) as usize {
+            let excess = frames - (self.rate / 1000 * KEPT_BACKLOG_MS) as usize;
+            if let Ok(chunk) = self.end.ring.read_chunk(excess * self.end.channels) {
                 chunk.commit_all();
-                self.skipped += excess as u64;
+                self.skipped += excess as f64 / f64::from(self.rate);
             }
         }
+    }
+}
+
+/// Everything that the device's side needs to know.
+struct Microphone {
+    stereo: bool,
+    reader: Thread,
+}
+
+impl Side for Microphone {
+    const DIRECTION: Direction = Direction::Input;
+    /// 10 ms, the least that capture has been seen to sustain everywhere.
+    const BUFFER_FRAMES: u32 = 480;
+    type Callback = Callback;
+    type End = End;
+
+    fn channels(&self) -> u16 {
+        if self.stereo { 2 } else { 1 }
+    }
+
+    fn ring(&self, config: &StreamConfig, health: Arc<Health>) -> (Callback, End) {
+        let channels = usize::from(config.channels.max(1));
+        let kept = usize::from(self.channels()).min(channels);
+        let capacity = (config.sample_rate / 1000 * RING_MS) as usize * kept;
+        let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+        let shared = Arc::new(Shared::default());
+        let callback = Callback {
+            ring: producer,
+            channels,
+            kept,
+            shared: shared.clone(),
+            health,
+            reader: self.reader.clone(),
+        };
+        let end = End {
+            ring: consumer,
+            channels: kept,
+            shared,
+        };
+        (callback, end)
+    }
+
+    fn build<T>(
+        device: &cpal::Device,
+        config: StreamConfig,
+        mut callback: Callback,
+        on_error: impl FnMut(cpal::Error) + Send + 'static,
+    ) -> Result<cpal::Stream, cpal::Error>
+    where
+        T: SizedSample + FromSample<f32>,
+        f32: FromSample<T>,
+    {
+        device.build_input_stream(
+            config,
+            move |samples: &[T], _: &cpal::InputCallbackInfo| callback.take(samples),
+            on_error,
+            None,
+        )
     }
 }
 
@@ -142,7 +263,8 @@ impl Input {
 struct Callback {
     ring: rtrb::Producer<f32>,
     channels: usize,
-    dropped: Arc<AtomicU64>,
+    kept: usize,
+    shared: Arc<Shared>,
     health: Arc<Health>,
     reader: Thread,
 }
@@ -154,172 +276,87 @@ impl Callback {
         f32: FromSample<T>,
     {
         let frames = samples.len() / self.channels;
-        let room = frames.min(self.ring.slots());
-        if let Ok(chunk) = self.ring.write_chunk_uninit(room) {
-            chunk.fill_from_iter(samples.chunks_exact(self.channels).map(downmix));
+        let room = frames.min(self.ring.slots() / self.kept);
+        if let Ok(chunk) = self.ring.write_chunk_uninit(room * self.kept) {
+            let frames = samples.chunks_exact(self.channels);
+            if self.kept == 1 {
+                chunk.fill_from_iter(frames.map(downmix));
+            } else {
+                chunk.fill_from_iter(frames.flat_map(front));
+            }
         }
-        self.dropped
-            .fetch_add((frames - room) as u64, Ordering::Relaxed);
+        let invalid = samples.iter().filter(|it| is_invalid(**it)).count() as u64;
+        if invalid > 0 {
+            self.shared.invalid.fetch_add(invalid, Ordering::Relaxed);
+        }
+        let (all, dropped) = (frames as u64, (frames - room) as u64);
+        self.shared.captured.fetch_add(all, Ordering::Relaxed);
+        self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.health.called();
         self.reader.unpark();
     }
 }
 
-fn open(id: Option<&str>, reader: &Thread) -> Result<(OpenStream, Watch, Opened), DeviceError> {
-    let (device, label, connection) = find(Direction::Input, id)?;
-    let listed: Vec<_> = device
-        .supported_input_configs()
-        .map_err(|error| device_error(&error))?
-        .collect();
-    let default = device.default_input_config().ok();
-    let mut last = DeviceError::new(
-        DeviceProblem::Unsupported,
-        "the device lists no usable format",
-    );
-    for (config, format) in candidates(&listed, default.as_ref(), 1, BUFFER_FRAMES) {
-        match build(&device, config, format, reader) {
-            Ok((stream, ring, dropped, health)) => {
-                tracing::debug!(label, ?config, ?format, "microphone opened");
-                let rate = config.sample_rate;
-                let (id, watched) = (id.map(str::to_owned), health.clone());
-                let watch = move || {
-                    if id
-                        .as_deref()
-                        .is_some_and(|id| is_gone(Direction::Input, id))
-                    {
-                        watched.gone();
-                    }
-                };
-                return Ok((
-                    OpenStream(stream, connection),
-                    Box::new(watch),
-                    Opened {
-                        label,
-                        rate,
-                        ring,
-                        dropped,
-                        health,
-                    },
-                ));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-type Built = (
-    cpal::Stream,
-    rtrb::Consumer<f32>,
-    Arc<AtomicU64>,
-    Arc<Health>,
-);
-
-fn build(
-    device: &cpal::Device,
-    config: StreamConfig,
-    format: SampleFormat,
-    reader: &Thread,
-) -> Result<Built, DeviceError> {
-    let (producer, consumer) =
-        rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
-    let (health, dropped) = (Arc::new(Health::default()), Arc::new(AtomicU64::new(0)));
-    let callback = Callback {
-        ring: producer,
-        channels: usize::from(config.channels),
-        dropped: dropped.clone(),
-        health: health.clone(),
-        reader: reader.clone(),
-    };
-    let failed = health.clone();
-    let on_error = move |error| failed.failed(&error);
-    let stream = match format {
-        SampleFormat::I8 => build_typed::<i8, _>(device, config, callback, on_error),
-        SampleFormat::I16 => build_typed::<i16, _>(device, config, callback, on_error),
-        SampleFormat::I24 => build_typed::<cpal::I24, _>(device, config, callback, on_error),
-        SampleFormat::I32 => build_typed::<i32, _>(device, config, callback, on_error),
-        SampleFormat::I64 => build_typed::<i64, _>(device, config, callback, on_error),
-        SampleFormat::U8 => build_typed::<u8, _>(device, config, callback, on_error),
-        SampleFormat::U16 => build_typed::<u16, _>(device, config, callback, on_error),
-        SampleFormat::U24 => build_typed::<cpal::U24, _>(device, config, callback, on_error),
-        SampleFormat::U32 => build_typed::<u32, _>(device, config, callback, on_error),
-        SampleFormat::U64 => build_typed::<u64, _>(device, config, callback, on_error),
-        SampleFormat::F64 => build_typed::<f64, _>(device, config, callback, on_error),
-        _ => build_typed::<f32, _>(device, config, callback, on_error),
-    };
-    let stream = stream.map_err(|error| device_error(&error))?;
-    stream.play().map_err(|error| device_error(&error))?;
-    Ok((stream, consumer, dropped, health))
-}
-
-fn build_typed<T, E>(
-    device: &cpal::Device,
-    config: StreamConfig,
-    mut callback: Callback,
-    on_error: E,
-) -> Result<cpal::Stream, cpal::Error>
-where
-    T: SizedSample,
-    f32: FromSample<T>,
-    E: FnMut(cpal::Error) + Send + 'static,
-{
-    device.build_input_stream(
-        config,
-        move |samples: &[T], _: &cpal::InputCallbackInfo| callback.take(samples),
-        on_error,
-        None,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SILENCE;
+    use crate::STEREO_SILENCE;
     use crate::pcm::testing::{frequency, sine};
 
-    fn microphone(rate: u32, channels: usize) -> (Input, Callback) {
-        let (producer, consumer) = rtrb::RingBuffer::new((rate / 1000 * RING_MS) as usize);
-        let (health, dropped) = (Arc::new(Health::default()), Arc::new(AtomicU64::new(0)));
-        let input = Input {
-            label: "microphone".to_owned(),
-            rate,
-            ring: consumer,
-            resampler: Resampler::new(rate, AUDIO_CLOCK_HZ).expect("a usual rate"),
-            raw: Vec::new(),
-            ready: Vec::new(),
-            dropped: dropped.clone(),
-            dropped_seen: 0,
-            skipped: 0,
-            watchdog: Watchdog::new(health.clone(), Instant::now()),
-            _stream: StreamGuard::unconnected(),
-        };
-        let callback = Callback {
-            ring: producer,
+    fn microphone(rate: u32, channels: u16, stereo: bool) -> (Input, Callback) {
+        let config = StreamConfig {
             channels,
-            dropped,
-            health,
-            reader: std::thread::current(),
+            sample_rate: rate,
+            buffer_size: cpal::BufferSize::Default,
         };
-        (input, callback)
+        let (reader, health) = (std::thread::current(), Arc::new(Health::default()));
+        let (callback, end) = Microphone { stereo, reader }.ring(&config, health.clone());
+        let device = Known {
+            id: String::new(),
+            label: "microphone".to_owned(),
+        };
+        let opened = Opened {
+            device,
+            rate,
+            buffer_frames: None,
+            health,
+            end,
+        };
+        let input = Input::new(opened, StreamGuard::unconnected(), Instant::now());
+        (input.expect("a usual rate"), callback)
+    }
+
+    /// As much of `read` as is there.
+    fn left(input: &mut Input, now: Instant) -> Vec<f32> {
+        let (mut heard, mut block) = (Vec::new(), STEREO_SILENCE);
+        while input.read(&mut block, now) {
+            heard.extend(block.iter().map(|frame| frame[0]));
+        }
+        heard
     }
 
     #[test]
-    fn any_rate_format_and_buffer_comes_out_as_48_khz_mono() {
-        for (rate, channels, frames) in [(48_000, 1, 480), (44_100, 2, 333), (16_000, 6, 64)] {
-            let (mut input, mut callback) = microphone(rate, channels);
+    fn any_rate_format_and_buffer_comes_out_as_48_khz() {
+        for (rate, channels, frames) in [
+            (48_000, 1, 480),
+            (44_100, 2, 333),
+            (16_000, 6, 64),
+            (8_000, 1, 1),
+            (192_000, 32, 4_096),
+        ] {
+            let (mut input, mut callback) = microphone(rate, channels, false);
             let tone = sine(440.0, 0.5, rate, rate as usize);
-            let (mut heard, mut block) = (Vec::new(), SILENCE);
-            for piece in tone.chunks(frames) {
+            let (mut heard, start) = (Vec::new(), Instant::now());
+            for (index, piece) in tone.chunks(frames).enumerate() {
                 let interleaved: Vec<i16> = piece
                     .iter()
-                    .flat_map(|it| vec![(it * 32_767.0) as i16; channels])
+                    .flat_map(|it| vec![(it * 32_767.0) as i16; channels.into()])
                     .collect();
                 callback.take(&interleaved);
-                while input.read(&mut block) {
-                    heard.extend_from_slice(&block);
-                }
+                let time = (index + 1) as f64 * frames as f64 / f64::from(rate);
+                heard.extend(left(&mut input, start + Duration::from_secs_f64(time)));
             }
-            assert!((47_000..=48_000).contains(&heard.len()), "{}", heard.len());
+            assert!((46_000..=48_000).contains(&heard.len()), "{}", heard.len());
             assert!((frequency(&heard[4_800..], 48_000) - 440.0).abs() < 2.0);
             let peak = heard[4_800..]
                 .iter()
@@ -330,24 +367,36 @@ mod tests {
     }
 
     #[test]
+    fn stereo_stays_stereo_and_mono_is_both_sides() {
+        let now = Instant::now();
+        let (mut input, mut callback) = microphone(48_000, 3, true);
+        callback.take(&[0.5_f32, -0.25, 0.9].repeat(960));
+        let mut block = STEREO_SILENCE;
+        assert!(input.read(&mut block, now));
+        let settled = block[BLOCK_SAMPLES - 1];
+        assert!((settled[0] - 0.5).abs() < 0.01 && (settled[1] + 0.25).abs() < 0.01);
+        let (mut input, mut callback) = microphone(48_000, 1, true);
+        callback.take(&[0.5_f32; 960]);
+        assert!(input.read(&mut block, now));
+        assert_eq!(block[300][0], block[300][1]);
+    }
+
+    #[test]
     fn a_starved_reader_skips_to_the_newest() {
-        let (mut input, mut callback) = microphone(48_000, 1);
-        // 300 ms that nobody reads, the last 10 ms of them loud.
-        callback.take(&vec![0.0_f32; 29 * 480]);
-        callback.take(&[0.5_f32; 480]);
-        let mut block = SILENCE;
-        let mut read = 0;
-        while input.read(&mut block) {
-            read += 1;
-        }
-        assert_eq!((read, block), (2, [0.5; 480]));
+        let (mut input, mut callback) = microphone(48_000, 1, false);
+        let now = Instant::now();
+        // 300 ms that nobody reads, the last 20 ms of them loud.
+        callback.take(&vec![0.0_f32; 28 * 480]);
+        callback.take(&[0.5_f32; 2 * 480]);
+        let heard = left(&mut input, now);
+        assert!(heard.len() == 480 && (heard[479] - 0.5).abs() < 0.01);
         assert_eq!(input.take_skipped(), 28 * 480);
         assert_eq!(input.take_skipped(), 0);
     }
 
     #[test]
     fn what_does_not_fit_is_dropped_and_counted() {
-        let (mut input, mut callback) = microphone(16_000, 2);
+        let (mut input, mut callback) = microphone(16_000, 2, false);
         // Two seconds at once.
         callback.take(&vec![0_i16; 2 * 32_000]);
         assert_eq!(input.take_skipped(), 3 * (32_000 - 8_000));
@@ -356,13 +405,66 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_s_nonsense_is_silence_or_full_scale() {
-        let (mut input, mut callback) = microphone(48_000, 1);
-        let mut samples = [0.0_f32; 480];
+    fn a_driver_s_nonsense_is_bounded_and_counted() {
+        let (mut input, mut callback) = microphone(48_000, 1, false);
+        let mut samples = [0.0_f32; 960];
         samples[..4].copy_from_slice(&[f32::NAN, f32::NEG_INFINITY, 3.0, 0.25]);
         callback.take(&samples);
-        let mut block = [9.0; 480];
-        assert!(input.read(&mut block));
-        assert_eq!(block[..4], [0.0, -1.0, 1.0, 0.25]);
+        let heard = left(&mut input, Instant::now());
+        assert!(
+            heard.iter().all(|it| it.abs() <= 1.2),
+            "the filter rings a little"
+        );
+        assert_eq!(input.invalid_samples(), 2);
+        let (_, mut callback) = microphone(48_000, 0, false);
+        callback.take(&samples);
+    }
+
+    #[test]
+    fn sound_that_never_came_is_skipped_and_so_is_what_is_too_old() {
+        let start = Instant::now();
+        for lost in [true, false] {
+            let (mut input, mut callback) = microphone(48_000, 1, false);
+            let (mut skipped, mut heard) = (0, 0);
+            for call in 1..=600_u64 {
+                // From 2 s to 3 s nobody reads, because nothing comes or because it is too busy.
+                let stalled = (200..300).contains(&call);
+                if !(stalled && lost) {
+                    callback.take(&[0.1_f32; 480]);
+                }
+                if !stalled {
+                    heard += left(&mut input, start + Duration::from_millis(10 * call)).len();
+                    skipped += input.take_skipped();
+                }
+            }
+            let total = (heard as f64 + skipped as f64) / 48_000.0;
+            assert!(
+                (total - 6.0).abs() < 0.06,
+                "in step with the clock: {total}"
+            );
+            assert!(skipped > 45_000, "lost: {lost}, {skipped}");
+        }
+    }
+
+    #[test]
+    fn a_device_off_its_rate_is_heard_at_the_clock_s_pace() {
+        for ppm in [-200.0, 200.0] {
+            let (mut input, mut callback) = microphone(44_100, 1, false);
+            let (start, mut heard, mut due) = (Instant::now(), 0, 0.0);
+            let tone = sine(1_000.0, 0.5, 44_100, 44_100);
+            for call in 1..=12_000_u64 {
+                due += 441.0 * (1.0 + ppm / 1e6);
+                let frames = due as usize;
+                due -= frames as f64;
+                callback.take(&tone[..frames]);
+                heard += left(&mut input, start + Duration::from_millis(10 * call)).len();
+            }
+            let ahead = heard as f64 / 48.0 - 120_000.0;
+            assert!(
+                ahead.abs() < 20.0,
+                "{ppm} ppm: {ahead} ms after two minutes"
+            );
+            assert_eq!(input.take_skipped(), 0);
+        }
     }
 }

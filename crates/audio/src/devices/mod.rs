@@ -3,8 +3,13 @@
 pub mod input;
 pub mod output;
 
+mod clock;
 mod format;
+mod healing;
+mod open;
+pub(crate) mod slot;
 mod stream;
+mod watch;
 
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +19,7 @@ use cpal::ErrorKind;
 use cpal::traits::{DeviceTrait, HostTrait};
 
 use self::stream::within;
+use crate::priority::raise_current_thread;
 use ahoy_media::device::{DeviceError, DeviceInfo, DeviceProblem};
 
 /// Longest that a listing may take: a healthy server needs 2 ms, a hung one never answers.
@@ -43,12 +49,21 @@ pub fn speakers() -> Result<Vec<DeviceInfo>, DeviceError> {
     within(LIST_TIMEOUT, || list(Direction::Output))
 }
 
-/// The device with this id from the listing, or the system's default one, its name, and the
-/// connection that its stream has to itself.
+/// A device by its id and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// As in the listing.
+    pub id: String,
+    /// The name the system shows for it.
+    pub label: String,
+}
+
+/// The device with this id from the listing, or the system's default one, and the connection
+/// that its stream has to itself.
 fn find(
     direction: Direction,
     id: Option<&str>,
-) -> Result<(cpal::Device, String, Connection), DeviceError> {
+) -> Result<(cpal::Device, Known, Connection), DeviceError> {
     let host = Connection::open()?;
     let device = match id {
         None => default_device(&host, direction).filter(is_real),
@@ -67,19 +82,11 @@ fn find(
         };
         DeviceError::new(DeviceProblem::NotFound, detail)
     })?;
-    let label = label_of(&device);
-    Ok((device, label, host))
-}
-
-/// Whether a chosen device has certainly been unplugged. A sound server moves its streams to
-/// another device then and says nothing. Where asking would open devices, or is not needed
-/// because the stream ends by itself, this is not known.
-fn is_gone(direction: Direction, id: &str) -> bool {
-    let server = id.to_ascii_lowercase().starts_with("pulseaudio:");
-    server
-        && Connection::open()
-            .and_then(|host| devices(&host, direction))
-            .is_ok_and(|devices| devices.iter().all(|device| id_of(device) != id))
+    let known = Known {
+        id: id_of(&device),
+        label: label_of(&device),
+    };
+    Ok((device, known, host))
 }
 
 /// What can be done about an error of the system.
@@ -141,6 +148,8 @@ impl Drop for Connection {
 
 #[cfg(target_os = "linux")]
 fn new_host() -> Result<cpal::Host, DeviceError> {
+    // Samples come and go on a thread that the connection starts, and that inherits it.
+    raise_current_thread();
     // PipeWire answers as a PulseAudio server too. ALSA is for machines without either.
     cpal::host_from_id(cpal::HostId::PulseAudio)
         .or_else(|_| cpal::host_from_id(cpal::HostId::Alsa))
@@ -177,6 +186,17 @@ fn list(direction: Direction) -> Result<Vec<DeviceInfo>, DeviceError> {
     let mut devices: Vec<_> = devices.collect();
     devices.sort_by_key(|device| !device.is_default);
     Ok(devices)
+}
+
+/// Changes whenever a listing does, and never opens a device, as listing those of ALSA does.
+fn fingerprint() -> Result<Vec<(String, String)>, DeviceError> {
+    let host = Connection::open()?;
+    let default = |direction| default_device(&host, direction).map(|it| id_of(&it));
+    let defaults = [Direction::Input, Direction::Output]
+        .map(|direction| ("default".to_owned(), default(direction).unwrap_or_default()));
+    let devices = host.devices().map_err(|error| device_error(&error))?;
+    let devices = devices.map(|it| (id_of(&it), label_of(&it)));
+    Ok(defaults.into_iter().chain(devices).collect())
 }
 
 fn devices(host: &cpal::Host, direction: Direction) -> Result<Vec<cpal::Device>, DeviceError> {

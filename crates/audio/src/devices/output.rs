@@ -1,50 +1,58 @@
-//! A speaker that takes 10 ms blocks and says when it wants the next one.
+//! A speaker that takes 10 ms blocks at the pace of the computer's clock and says when it wants
+//! the next one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use cpal::traits::{DeviceTrait, StreamTrait};
-use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
+use cpal::traits::DeviceTrait;
+use cpal::{FromSample, SizedSample, StreamConfig};
 
-use super::format::candidates;
-use super::stream::{Health, OpenStream, Opening, StreamGuard, Watch, Watchdog};
-use super::{Direction, device_error, find, is_gone};
-use crate::Block;
+use super::clock::ClockSteering;
+use super::open::{Opened, Side, open};
+use super::slot::Device;
+use super::stream::{Health, Opening, StreamGuard, Watchdog};
+use super::{Direction, Known};
+use crate::StereoBlock;
+use crate::fade::{FADE_FRAMES, fade_in};
 use crate::pcm::spread;
 use crate::resample::Resampler;
-use ahoy_media::device::{DeviceError, DeviceProblem};
+use ahoy_media::device::{DeviceError, DeviceKind};
 use ahoy_media::units::AUDIO_CLOCK_HZ;
 
-/// What is asked of a device: 20 ms. With half of it a PulseAudio server plays a tenth less than
-/// real time on a busy machine.
-const BUFFER_FRAMES: u32 = 960;
 /// The ring holds half a second, far more than is ever wanted; what does not fit is dropped.
 const RING_MS: u32 = 500;
-/// Kept in the ring beyond what the device takes at once, for the time the playout thread needs
-/// to wake up: little at first, more for a while when it was too little.
-const MIN_MARGIN_MS: u32 = 10;
-const MAX_MARGIN_MS: u32 = 40;
+/// Least time that the playout thread has to wake up: from one request of the device to the next
+/// it has the length of a request anyway, which is less than this for small buffers only.
+const LEAST_SLACK_MS: u32 = 10;
+/// Kept in the ring beyond that once it was too little, and at most.
 const MARGIN_STEP_MS: u32 = 5;
-/// How long the largest request of a device counts, and how long a margin must have sufficed
-/// before less is tried.
+const MAX_MARGIN_MS: u32 = 40;
+/// How long the largest request of a device counts.
 const REQUEST_WINDOW: Duration = Duration::from_secs(2);
+/// How long a margin must have sufficed before less is tried, and the most that this grows to
+/// when less turned out to be too little: each try that fails is heard.
 const MARGIN_WINDOW: Duration = Duration::from_secs(15);
+const MAX_MARGIN_WINDOW: Duration = Duration::from_secs(960);
 /// Most that a device is believed to take at once.
 const MAX_REQUEST_MS: u32 = 100;
-/// When samples are missing, the last one dies away by this factor per sample, in about 2 ms:
-/// a gap without a click at its beginning.
+/// When samples are missing, the last one dies away by this factor per frame, in about 2 ms: a
+/// gap without a click at its beginning.
 const DECAY: f32 = 0.95;
+/// A speaker that is let go plays its fade to the end: what it has queued itself comes before.
+const LINGER: Duration = Duration::from_millis(150);
 
-/// An open speaker. Dropping it closes the device without waiting for that.
+/// An open speaker. Dropping it fades its sound out and closes it, without waiting for that.
 pub struct Output {
-    label: String,
+    device: Known,
     rate: u32,
     ring: rtrb::Producer<f32>,
     resampler: Resampler,
+    clock: ClockSteering,
     converted: Vec<f32>,
     shared: Arc<Shared>,
+    taken_seen: u64,
     target: Target,
     watchdog: Watchdog,
     _stream: StreamGuard,
@@ -52,75 +60,99 @@ pub struct Output {
 
 #[derive(Debug, Default)]
 struct Shared {
-    health: Arc<Health>,
+    /// Frames that the device has taken.
+    taken: AtomicU64,
     /// Most frames that the device has taken at once since this was last read.
     largest_request: AtomicU32,
     /// Frames that were missing, before the first sample was there not counted.
     missing: AtomicU64,
+    /// Nothing more is to be heard.
+    released: AtomicBool,
 }
 
-struct Opened {
-    label: String,
-    rate: u32,
+impl Device for Output {
+    const KIND: DeviceKind = DeviceKind::Speaker;
+    type Options = ();
+    type Opening = OpeningOutput;
+
+    fn open(id: Option<String>, (): (), user: Thread, now: Instant) -> OpeningOutput {
+        let side = Speaker {
+            writer: user.clone(),
+        };
+        let open = move || open(&side, id.as_deref());
+        OpeningOutput(Opening::<Opened<End>>::start(
+            "speaker", LINGER, now, user, open,
+        ))
+    }
+
+    fn poll(opening: &mut OpeningOutput, now: Instant) -> Option<Result<Self, DeviceError>> {
+        let opened = opening.0.poll(now)?;
+        Some(opened.and_then(|(stream, opened)| Self::new(opened, stream, now)))
+    }
+
+    fn device(&self) -> &Known {
+        &self.device
+    }
+
+    fn check(&mut self, now: Instant) -> Result<(), DeviceError> {
+        self.watchdog.check(now)
+    }
+}
+
+/// A speaker that is being opened.
+pub struct OpeningOutput(Opening<(StreamGuard, Opened<End>)>);
+
+/// Our end of the ring.
+struct End {
     ring: rtrb::Producer<f32>,
     shared: Arc<Shared>,
 }
 
-/// A speaker that is being opened.
-pub struct OpeningOutput(Opening<(StreamGuard, Opened)>);
-
-impl OpeningOutput {
-    /// Opens the speaker with this id, or the system's default one. `writer` is unparked when
-    /// it is open and whenever the device has taken samples.
-    pub fn start(id: Option<String>, writer: Thread, now: Instant) -> Self {
-        let waiting = writer.clone();
-        Self(Opening::<Opened>::start(
-            "speaker",
-            now,
-            waiting,
-            move || open(id.as_deref(), &writer),
-        ))
-    }
-
-    /// The speaker as soon as it is open.
-    pub fn poll(&mut self, now: Instant) -> Option<Result<Output, DeviceError>> {
-        let opened = self.0.poll(now)?;
-        Some(opened.and_then(|(stream, opened)| {
-            Ok(Output {
-                label: opened.label,
-                rate: opened.rate,
-                ring: opened.ring,
-                resampler: Resampler::new(AUDIO_CLOCK_HZ, opened.rate)?,
-                converted: Vec::new(),
-                watchdog: Watchdog::new(opened.shared.health.clone(), now),
-                target: Target::new(now),
-                shared: opened.shared,
-                _stream: stream,
-            })
-        }))
-    }
-}
-
 impl Output {
-    /// The device's name.
-    pub fn label(&self) -> &str {
-        &self.label
+    fn new(opened: Opened<End>, stream: StreamGuard, now: Instant) -> Result<Self, DeviceError> {
+        let (rate, mut ring) = (opened.rate, opened.end.ring);
+        // What the device takes first is silence: the voices go on where they are, rather than
+        // being pulled ahead to fill a ring.
+        let first = opened
+            .buffer_frames
+            .unwrap_or(0)
+            .max(rate / 1000 * LEAST_SLACK_MS);
+        for _ in 0..2 * first {
+            let _ = ring.push(0.0);
+        }
+        Ok(Self {
+            resampler: Resampler::steered(AUDIO_CLOCK_HZ, rate, 2)?,
+            clock: ClockSteering::default(),
+            converted: Vec::with_capacity(ring.buffer().capacity()),
+            target: Target::new(opened.buffer_frames.unwrap_or(0), now),
+            taken_seen: 0,
+            watchdog: Watchdog::new(opened.health, now),
+            device: opened.device,
+            rate,
+            ring,
+            shared: opened.end.shared,
+            _stream: stream,
+        })
     }
 
     /// Whether the ring is low enough for another block: the device is the clock of playout.
     pub fn wants_block(&mut self, now: Instant) -> bool {
+        self.follow_clock(now);
         let request = self.shared.largest_request.swap(0, Ordering::Relaxed);
         let missing = self.shared.missing.load(Ordering::Relaxed);
         let (request, margin_ms) = self.target.update(request, missing, now);
-        let request = request.clamp(self.rate / 100, self.rate / 1000 * MAX_REQUEST_MS);
-        self.queued_frames() < (request + self.rate / 1000 * margin_ms) as usize
+        let per_ms = self.rate / 1000;
+        let request = request.clamp(per_ms * LEAST_SLACK_MS, per_ms * MAX_REQUEST_MS);
+        self.queued_frames() < (request + per_ms * margin_ms) as usize
     }
 
     /// Queues 10 ms. What does not fit is dropped, which [`Self::wants_block`] prevents.
-    pub fn write(&mut self, block: &Block) {
+    pub fn write(&mut self, block: &StereoBlock) {
         self.converted.clear();
-        self.resampler.process(block, &mut self.converted);
-        let (_, _left_out) = self.ring.push_partial_slice(&self.converted);
+        self.resampler
+            .process(block.as_flattened(), &mut self.converted);
+        let room = self.converted.len().min(self.ring.slots() / 2 * 2);
+        let (_, _left_out) = self.ring.push_partial_slice(&self.converted[..room]);
     }
 
     /// How long a sample written now waits until the device takes it.
@@ -134,14 +166,32 @@ impl Output {
         missing * u64::from(AUDIO_CLOCK_HZ) / u64::from(self.rate)
     }
 
-    /// # Errors
-    /// Why the speaker has to be given up: `Lost` when it is gone or has fallen silent.
-    pub fn check(&mut self, now: Instant) -> Result<(), DeviceError> {
-        self.watchdog.check(now)
+    /// How fast the device's clock is against the computer's, in parts per million.
+    pub fn drift_ppm(&self) -> f64 {
+        self.clock.drift_ppm()
+    }
+
+    fn follow_clock(&mut self, now: Instant) {
+        let taken = self.shared.taken.load(Ordering::Relaxed);
+        let frames = taken - self.taken_seen;
+        self.taken_seen = taken;
+        if frames > 0 {
+            // A device that stopped for a while has nothing to catch up with.
+            let _ = self
+                .clock
+                .advance(frames as f64 / f64::from(self.rate), now);
+            self.resampler.set_speed(1.0 / self.clock.speed());
+        }
     }
 
     fn queued_frames(&self) -> usize {
-        self.ring.buffer().capacity() - self.ring.slots()
+        (self.ring.buffer().capacity() - self.ring.slots()) / 2
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.shared.released.store(true, Ordering::Relaxed);
     }
 }
 
@@ -153,38 +203,109 @@ struct Target {
     request_since: Instant,
     margin_ms: u32,
     margin_since: Instant,
+    margin_window: Duration,
+    /// The margin is smaller than it was before.
+    tries_less: bool,
     missing: u64,
 }
 
 impl Target {
-    fn new(now: Instant) -> Self {
+    /// `request`: frames that the device was asked to take at once.
+    fn new(request: u32, now: Instant) -> Self {
         Self {
-            request: 0,
-            previous_request: 0,
+            request,
+            previous_request: request,
             request_since: now,
-            margin_ms: MIN_MARGIN_MS,
+            margin_ms: 0,
             margin_since: now,
+            margin_window: MARGIN_WINDOW,
+            tries_less: false,
             missing: 0,
         }
     }
 
     /// Takes in what has happened; returns frames that the device takes and the margin in ms.
     fn update(&mut self, request: u32, missing: u64, now: Instant) -> (u32, u32) {
-        // A device fills its own buffer at first, which is more than it takes later.
         if now.saturating_duration_since(self.request_since) >= REQUEST_WINDOW {
             self.previous_request = std::mem::take(&mut self.request);
             self.request_since = now;
         }
         self.request = self.request.max(request);
+        self.update_margin(missing, now);
+        (self.request.max(self.previous_request), self.margin_ms)
+    }
+
+    fn update_margin(&mut self, missing: u64, now: Instant) {
+        let sufficed = now.saturating_duration_since(self.margin_since);
         if missing > self.missing {
+            if self.tries_less {
+                self.margin_window = (2 * self.margin_window).min(MAX_MARGIN_WINDOW);
+            }
+            self.tries_less = false;
             self.missing = missing;
             self.margin_ms = (self.margin_ms + MARGIN_STEP_MS).min(MAX_MARGIN_MS);
             self.margin_since = now;
-        } else if now.saturating_duration_since(self.margin_since) >= MARGIN_WINDOW {
-            self.margin_ms = (self.margin_ms - MARGIN_STEP_MS).max(MIN_MARGIN_MS);
+        } else if self.margin_ms > 0 && sufficed >= self.margin_window {
+            self.tries_less = true;
+            self.margin_ms = self.margin_ms.saturating_sub(MARGIN_STEP_MS);
             self.margin_since = now;
         }
-        (self.request.max(self.previous_request), self.margin_ms)
+    }
+}
+
+/// Everything that the device's side needs to know.
+struct Speaker {
+    writer: Thread,
+}
+
+impl Side for Speaker {
+    const DIRECTION: Direction = Direction::Output;
+    /// 20 ms. With half of it a PulseAudio server plays a tenth less than real time on a busy
+    /// machine.
+    const BUFFER_FRAMES: u32 = 960;
+    type Callback = Callback;
+    type End = End;
+
+    fn channels(&self) -> u16 {
+        2
+    }
+
+    fn ring(&self, config: &StreamConfig, health: Arc<Health>) -> (Callback, End) {
+        let capacity = (config.sample_rate / 1000 * RING_MS) as usize * 2;
+        let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+        let shared = Arc::new(Shared::default());
+        let callback = Callback {
+            ring: consumer,
+            channels: usize::from(config.channels.max(1)),
+            joint: Joint::default(),
+            started: false,
+            shared: shared.clone(),
+            health,
+            writer: self.writer.clone(),
+        };
+        let end = End {
+            ring: producer,
+            shared,
+        };
+        (callback, end)
+    }
+
+    fn build<T>(
+        device: &cpal::Device,
+        config: StreamConfig,
+        mut callback: Callback,
+        on_error: impl FnMut(cpal::Error) + Send + 'static,
+    ) -> Result<cpal::Stream, cpal::Error>
+    where
+        T: SizedSample + FromSample<f32>,
+        f32: FromSample<T>,
+    {
+        device.build_output_stream(
+            config,
+            move |samples: &mut [T], _: &cpal::OutputCallbackInfo| callback.give(samples),
+            on_error,
+            None,
+        )
     }
 }
 
@@ -192,9 +313,10 @@ impl Target {
 struct Callback {
     ring: rtrb::Consumer<f32>,
     channels: usize,
-    last: f32,
+    joint: Joint,
     started: bool,
     shared: Arc<Shared>,
+    health: Arc<Health>,
     writer: Thread,
 }
 
@@ -204,130 +326,64 @@ impl Callback {
         T: SizedSample + FromSample<f32>,
     {
         let wanted = samples.len() / self.channels;
+        let available = wanted.min(self.ring.slots() / 2);
+        let released = self.shared.released.load(Ordering::Relaxed);
         let mut frames = samples.chunks_exact_mut(self.channels);
-        let available = wanted.min(self.ring.slots());
-        if let Ok(chunk) = self.ring.read_chunk(available) {
-            for (sample, frame) in chunk.into_iter().zip(&mut frames) {
-                self.last = sample;
-                spread(sample, frame);
+        if !released && let Ok(chunk) = self.ring.read_chunk(2 * available) {
+            let mut chunk = chunk.into_iter();
+            for frame in frames.by_ref().take(available) {
+                let (left, right) = (chunk.next(), chunk.next());
+                let sample = [left, right].map(Option::unwrap_or_default);
+                spread(self.joint.sound(sample), frame);
             }
         }
         for frame in frames {
-            self.last *= DECAY;
-            spread(self.last, frame);
+            spread(self.joint.nothing(), frame);
         }
         self.started |= available > 0;
-        if self.started {
-            self.shared
-                .missing
-                .fetch_add((wanted - available) as u64, Ordering::Relaxed);
+        if self.started && !released {
+            let missing = (wanted - available) as u64;
+            self.shared.missing.fetch_add(missing, Ordering::Relaxed);
+            // What fills the device's own buffer at first is more than it takes later.
+            let request = &self.shared.largest_request;
+            request.fetch_max(wanted as u32, Ordering::Relaxed);
         }
         self.shared
-            .largest_request
-            .fetch_max(wanted as u32, Ordering::Relaxed);
-        self.shared.health.called();
+            .taken
+            .fetch_add(wanted as u64, Ordering::Relaxed);
+        self.health.called();
         self.writer.unpark();
     }
 }
 
-fn open(id: Option<&str>, writer: &Thread) -> Result<(OpenStream, Watch, Opened), DeviceError> {
-    let (device, label, connection) = find(Direction::Output, id)?;
-    let listed: Vec<_> = device
-        .supported_output_configs()
-        .map_err(|error| device_error(&error))?
-        .collect();
-    let default = device.default_output_config().ok();
-    let mut last = DeviceError::new(
-        DeviceProblem::Unsupported,
-        "the device lists no usable format",
-    );
-    for (config, format) in candidates(&listed, default.as_ref(), 2, BUFFER_FRAMES) {
-        match build(&device, config, format, writer) {
-            Ok((stream, ring, shared)) => {
-                tracing::debug!(label, ?config, ?format, "speaker opened");
-                let rate = config.sample_rate;
-                let (id, watched) = (id.map(str::to_owned), shared.health.clone());
-                let watch = move || {
-                    if id
-                        .as_deref()
-                        .is_some_and(|id| is_gone(Direction::Output, id))
-                    {
-                        watched.gone();
-                    }
-                };
-                return Ok((
-                    OpenStream(stream, connection),
-                    Box::new(watch),
-                    Opened {
-                        label,
-                        rate,
-                        ring,
-                        shared,
-                    },
-                ));
-            }
-            Err(error) => last = error,
+/// Makes gaps that begin and end without a click.
+#[derive(Debug, Default)]
+struct Joint {
+    last: [f32; 2],
+    /// What is left of the sound before a gap.
+    tail: [f32; 2],
+    /// Frames since sound began, or began again.
+    frames: usize,
+}
+
+impl Joint {
+    fn sound(&mut self, sample: [f32; 2]) -> [f32; 2] {
+        self.last = sample;
+        if self.frames < FADE_FRAMES {
+            let share = fade_in(self.frames);
+            self.tail = self.tail.map(|sample| sample * DECAY);
+            self.last = [0, 1].map(|at| sample[at] * share + self.tail[at] * (1.0 - share));
+            self.frames += 1;
         }
+        self.last
     }
-    Err(last)
-}
 
-type Built = (cpal::Stream, rtrb::Producer<f32>, Arc<Shared>);
-
-fn build(
-    device: &cpal::Device,
-    config: StreamConfig,
-    format: SampleFormat,
-    writer: &Thread,
-) -> Result<Built, DeviceError> {
-    let (producer, consumer) =
-        rtrb::RingBuffer::new((config.sample_rate / 1000 * RING_MS) as usize);
-    let shared = Arc::new(Shared::default());
-    let callback = Callback {
-        ring: consumer,
-        channels: usize::from(config.channels),
-        last: 0.0,
-        started: false,
-        shared: shared.clone(),
-        writer: writer.clone(),
-    };
-    let failed = shared.health.clone();
-    let on_error = move |error| failed.failed(&error);
-    let stream = match format {
-        SampleFormat::I8 => build_typed::<i8, _>(device, config, callback, on_error),
-        SampleFormat::I16 => build_typed::<i16, _>(device, config, callback, on_error),
-        SampleFormat::I24 => build_typed::<cpal::I24, _>(device, config, callback, on_error),
-        SampleFormat::I32 => build_typed::<i32, _>(device, config, callback, on_error),
-        SampleFormat::I64 => build_typed::<i64, _>(device, config, callback, on_error),
-        SampleFormat::U8 => build_typed::<u8, _>(device, config, callback, on_error),
-        SampleFormat::U16 => build_typed::<u16, _>(device, config, callback, on_error),
-        SampleFormat::U24 => build_typed::<cpal::U24, _>(device, config, callback, on_error),
-        SampleFormat::U32 => build_typed::<u32, _>(device, config, callback, on_error),
-        SampleFormat::U64 => build_typed::<u64, _>(device, config, callback, on_error),
-        SampleFormat::F64 => build_typed::<f64, _>(device, config, callback, on_error),
-        _ => build_typed::<f32, _>(device, config, callback, on_error),
-    };
-    let stream = stream.map_err(|error| device_error(&error))?;
-    stream.play().map_err(|error| device_error(&error))?;
-    Ok((stream, producer, shared))
-}
-
-fn build_typed<T, E>(
-    device: &cpal::Device,
-    config: StreamConfig,
-    mut callback: Callback,
-    on_error: E,
-) -> Result<cpal::Stream, cpal::Error>
-where
-    T: SizedSample + FromSample<f32>,
-    E: FnMut(cpal::Error) + Send + 'static,
-{
-    device.build_output_stream(
-        config,
-        move |samples: &mut [T], _: &cpal::OutputCallbackInfo| callback.give(samples),
-        on_error,
-        None,
-    )
+    fn nothing(&mut self) -> [f32; 2] {
+        self.last = self.last.map(|sample| sample * DECAY);
+        self.tail = self.last;
+        self.frames = 0;
+        self.last
+    }
 }
 
 #[cfg(test)]
@@ -335,47 +391,56 @@ mod tests {
     use super::*;
     use crate::pcm::testing::{frequency, sine};
 
-    fn speaker(rate: u32, channels: usize, now: Instant) -> (Output, Callback) {
-        let (producer, consumer) = rtrb::RingBuffer::new((rate / 1000 * RING_MS) as usize);
-        let shared = Arc::new(Shared::default());
-        let output = Output {
-            label: "speaker".to_owned(),
-            rate,
-            ring: producer,
-            resampler: Resampler::new(AUDIO_CLOCK_HZ, rate).expect("a usual rate"),
-            converted: Vec::new(),
-            watchdog: Watchdog::new(shared.health.clone(), now),
-            target: Target::new(now),
-            shared: shared.clone(),
-            _stream: StreamGuard::unconnected(),
-        };
-        let callback = Callback {
-            ring: consumer,
+    fn speaker(rate: u32, channels: u16, buffer: u32, now: Instant) -> (Output, Callback) {
+        let config = StreamConfig {
             channels,
-            last: 0.0,
-            started: false,
-            shared,
-            writer: std::thread::current(),
+            sample_rate: rate,
+            buffer_size: cpal::BufferSize::Fixed(buffer),
         };
-        (output, callback)
+        let (writer, health) = (std::thread::current(), Arc::new(Health::default()));
+        let (callback, end) = Speaker { writer }.ring(&config, health.clone());
+        let device = Known {
+            id: String::new(),
+            label: "speaker".to_owned(),
+        };
+        let opened = Opened {
+            device,
+            rate,
+            buffer_frames: Some(buffer),
+            health,
+            end,
+        };
+        let output = Output::new(opened, StreamGuard::unconnected(), now);
+        (output.expect("a usual rate"), callback)
+    }
+
+    fn both(block: &[f32; 480]) -> StereoBlock {
+        block.map(|sample| [sample; 2])
     }
 
     #[test]
     fn the_device_s_requests_pace_playout_at_any_rate() {
-        for (rate, channels) in [(48_000, 2), (44_100, 1), (96_000, 6), (16_000, 2)] {
+        for (rate, channels) in [
+            (48_000, 2),
+            (44_100, 1),
+            (96_000, 6),
+            (16_000, 2),
+            (8_000, 32),
+        ] {
             let start = Instant::now();
-            let (mut output, mut callback) = speaker(rate, channels, start);
+            let (mut output, mut callback) = speaker(rate, channels, rate / 50, start);
             let tone = sine(440.0, 0.5, AUDIO_CLOCK_HZ, 96_000);
             let mut blocks = tone.as_chunks().0.iter();
             let frames = rate as usize / 50;
+            let channels = usize::from(channels);
             let (mut request, mut heard) = (vec![0_i16; frames * channels], Vec::new());
             for round in 0..80_u64 {
                 let now = start + Duration::from_millis(20 * round);
                 while output.wants_block(now) {
-                    output.write(blocks.next().expect("enough"));
+                    output.write(&both(blocks.next().expect("enough")));
                 }
                 assert!(
-                    output.queued() <= Duration::from_millis(42),
+                    output.queued() <= Duration::from_millis(31),
                     "{:?}",
                     output.queued()
                 );
@@ -395,49 +460,145 @@ mod tests {
     }
 
     #[test]
+    fn a_block_waits_for_one_buffer_of_the_device_and_no_more() {
+        let start = Instant::now();
+        let (mut output, mut callback) = speaker(48_000, 2, 480, start);
+        let (mut request, mut waited) = (vec![0.0_f32; 2 * 480], Vec::new());
+        for call in 1..=6_000_u64 {
+            let now = start + Duration::from_millis(10 * call);
+            callback.give(&mut request);
+            while output.wants_block(now) {
+                // The device takes it at its next call, or the one after that.
+                waited.push(output.queued().as_secs_f64() * 1_000.0);
+                output.write(&[[0.1; 2]; 480]);
+            }
+        }
+        let mean = waited.iter().sum::<f64>() / waited.len() as f64;
+        assert!(mean <= 10.0, "{mean} ms in the ring");
+        assert_eq!(output.missing_samples(), 0);
+    }
+
+    #[test]
+    fn two_devices_off_their_rates_keep_step_for_as_long_as_it_takes() {
+        for ppm in [-200.0, 200.0] {
+            let start = Instant::now();
+            let (mut output, mut callback) = speaker(44_100, 2, 441, start);
+            let mut request = vec![0.0_f32; 2 * 442];
+            let (mut due, mut pulled) = (0.0, 0_u64);
+            for call in 1..=12_000_u64 {
+                let now = start + Duration::from_millis(10 * call);
+                due += 441.0 * (1.0 + ppm / 1e6);
+                let frames = due as usize;
+                due -= frames as f64;
+                callback.give(&mut request[..2 * frames]);
+                while output.wants_block(now) {
+                    output.write(&[[0.1; 2]; 480]);
+                    pulled += 1;
+                }
+            }
+            assert_eq!(output.missing_samples(), 0, "{ppm} ppm");
+            let ahead = pulled as f64 * 10.0 - 120_000.0;
+            assert!(
+                ahead.abs() < 20.0,
+                "{ppm} ppm: {ahead} ms after two minutes"
+            );
+            assert!(
+                (output.drift_ppm() - ppm).abs() < 60.0,
+                "{}",
+                output.drift_ppm()
+            );
+        }
+    }
+
+    #[test]
     fn what_is_missing_fades_is_counted_and_widens_the_margin() {
         let start = Instant::now();
-        let (mut output, mut callback) = speaker(48_000, 2, start);
+        let (mut output, mut callback) = speaker(48_000, 2, 960, start);
         let mut request = vec![0.0_f32; 2 * 960];
         callback.give(&mut request);
-        assert_eq!(output.missing_samples(), 0, "nothing was to be heard yet");
-        output.write(&[0.5; 480]);
+        output.write(&[[0.5; 2]; 480]);
         callback.give(&mut request);
-        assert_eq!(output.missing_samples(), 480);
-        assert!(request[2 * 479] > 0.49 && request[2 * 481] > 0.4 && request[2 * 959] < 1e-6);
+        let missing = output.missing_samples();
+        assert!((480..490).contains(&missing), "{missing}");
+        let gap = 2 * (960 - missing as usize);
+        assert!(request[gap - 2] > 0.49 && request[gap] > 0.4 && request[2 * 959] < 1e-6);
 
-        let level = |output: &mut Output, now| {
-            let before = output.queued_frames();
+        // It comes back as gently.
+        output.write(&[[0.5; 2]; 480]);
+        callback.give(&mut request);
+        assert!(request[0] < 0.01 && request[2 * 400] > 0.49);
+
+        let fill = |output: &mut Output, now| {
             while output.wants_block(now) {
-                output.write(&[0.0; 480]);
+                output.write(&[[0.0; 2]; 480]);
             }
-            output.queued_frames() - before
+            output.target.margin_ms
         };
-        assert_eq!(
-            level(&mut output, start),
-            1_440 + 480,
-            "20 ms, the margin and 5 ms more"
+        assert_eq!(fill(&mut output, start), MARGIN_STEP_MS);
+        assert!(
+            output.queued() >= Duration::from_millis(25),
+            "20 ms and the margin"
         );
-        assert_eq!(level(&mut output, start + 4 * MARGIN_WINDOW), 0);
+        assert_eq!(fill(&mut output, start + MARGIN_WINDOW), 0);
+    }
+
+    #[test]
+    fn a_margin_that_was_needed_is_given_up_ever_more_rarely() {
+        let (mut now, mut missing, mut gaps) = (Instant::now(), 0, Vec::new());
+        let mut target = Target::new(480, now);
+        let mut last = now;
+        for _ in 0..72_000 {
+            now += Duration::from_millis(100);
+            let (_, margin) = target.update(480, missing, now);
+            // This computer needs 5 ms more.
+            if margin == 0 {
+                missing += 100;
+                gaps.push((now - last).as_secs());
+                last = now;
+            }
+        }
+        assert!(gaps.len() <= 13, "in two hours: {gaps:?}");
     }
 
     #[test]
     fn a_first_large_request_does_not_count_for_ever() {
         let start = Instant::now();
-        let mut target = Target::new(start);
+        let mut target = Target::new(960, start);
         assert_eq!(target.update(4_800, 0, start).0, 4_800);
         assert_eq!(target.update(960, 0, start + REQUEST_WINDOW).0, 4_800);
         assert_eq!(target.update(960, 0, start + 2 * REQUEST_WINDOW).0, 960);
     }
 
     #[test]
-    fn absurd_samples_leave_as_silence_or_full_scale() {
-        let (mut output, mut callback) = speaker(48_000, 1, Instant::now());
-        let mut block = [0.0; 480];
-        block[..3].copy_from_slice(&[f32::NAN, f32::INFINITY, -9.0]);
-        output.write(&block);
-        let mut request = vec![7.0_f32; 3];
+    fn a_speaker_that_is_let_go_fades_out() {
+        let (mut output, mut callback) = speaker(48_000, 1, 480, Instant::now());
+        for _ in 0..4 {
+            output.write(&[[0.5; 2]; 480]);
+        }
+        let mut request = vec![0.0_f32; 480];
+        (0..3).for_each(|_| callback.give(&mut request));
+        assert!(request[479] > 0.49);
+        drop(output);
+        let before = request[479];
         callback.give(&mut request);
-        assert_eq!(request, [0.0, 1.0, -1.0]);
+        assert!((request[0] - before).abs() < 0.03 && request[479].abs() < 1e-6);
+        let step = request.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        assert!(step.fold(0.0, f32::max) < 0.03);
+    }
+
+    #[test]
+    fn absurd_samples_and_devices_do_no_harm() {
+        let now = Instant::now();
+        for channels in [0, 1, 2] {
+            let (mut output, mut callback) = speaker(48_000, channels, 480, now);
+            output.write(&[[f32::NAN, f32::INFINITY]; 480]);
+            output.write(&[[9.0, -9.0]; 480]);
+            let mut request = vec![7.0_f32; 960];
+            for _ in 0..3 {
+                callback.give(&mut request);
+                assert!(request.iter().all(|it| it.abs() <= 1.0));
+            }
+            callback.give::<f32>(&mut []);
+        }
     }
 }

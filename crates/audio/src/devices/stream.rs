@@ -2,12 +2,13 @@
 //! been seen to hang for good when the sound server is gone. Neither may hold up a call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::Connection;
+use crate::priority::raise_current_thread;
 use ahoy_media::device::{DeviceError, DeviceProblem};
 
 /// Longest that opening a device may take; Bluetooth headsets need two to three seconds.
@@ -20,8 +21,6 @@ const SILENT_AFTER_OPENING: Duration = Duration::from_secs(5);
 /// load, a dead ALSA plugin makes hundreds of thousands and burns a core doing it.
 const MAX_ERRORS: u64 = 500;
 const ERROR_WINDOW: Duration = Duration::from_secs(1);
-/// How often a chosen device is looked for in the listing.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// A device that was released a moment ago may still be busy: tries and the pause between them.
 const BUSY_TRIES: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(150);
@@ -32,9 +31,6 @@ pub(super) struct OpenStream(
     #[expect(dead_code, reason = "kept until the stream is closed")] pub(super) Connection,
 );
 
-/// Called every second on the thread of an open stream.
-pub(super) type Watch = Box<dyn Fn()>;
-
 /// A device that is being opened on another thread.
 #[derive(Debug)]
 pub(super) struct Opening<T> {
@@ -44,32 +40,33 @@ pub(super) struct Opening<T> {
 
 impl<T: Send + 'static> Opening<T> {
     /// Runs `open` on its own thread, repeats it while the device is busy, and keeps the stream
-    /// there until the [`StreamGuard`] is dropped. `waiting` is unparked when there is a result.
-    /// With the stream comes what is to be called every second as long as it is open.
+    /// there until the [`StreamGuard`] is dropped, and for `linger` after that. `waiting` is
+    /// unparked when there is a result.
     pub(super) fn start<S: 'static>(
         name: &str,
+        linger: Duration,
         now: Instant,
         waiting: Thread,
-        open: impl Fn() -> Result<(S, Watch, T), DeviceError> + Send + 'static,
+        open: impl Fn() -> Result<(S, T), DeviceError> + Send + 'static,
     ) -> Opening<(StreamGuard, T)> {
         let (sender, result) = mpsc::channel();
         let failed = sender.clone();
         let work = move || {
+            // The threads that the sound library starts for the stream inherit it.
+            raise_current_thread();
             let opened = retry_while_busy(&open);
             let (guard, released) = mpsc::channel();
             let (stream, message) = match opened {
-                Ok((stream, watch, value)) => {
-                    (Some((stream, watch)), Ok((StreamGuard(guard), value)))
-                }
+                Ok((stream, value)) => (Some(stream), Ok((StreamGuard(guard), value))),
                 Err(error) => (None, Err(error)),
             };
             let wanted = sender.send(message).is_ok();
+            drop(sender);
             waiting.unpark();
-            if let Some((_stream, watch)) = stream.filter(|_| wanted) {
-                // Anything but a timeout means that the guard was dropped.
-                while released.recv_timeout(WATCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    watch();
-                }
+            if let Some(_stream) = stream.filter(|_| wanted) {
+                // Nothing is ever sent: it ends when the guard is dropped.
+                let _ = released.recv();
+                thread::sleep(linger);
             }
         };
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
@@ -186,12 +183,6 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn called(&self) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The device is not there any more, whatever its stream does.
-    pub(super) fn gone(&self) {
-        let error = DeviceError::new(DeviceProblem::Lost, "the device was unplugged");
-        let _ = self.fatal.set(error);
     }
 
     /// What to do with an error callback. Cheap however often it is called.
@@ -370,10 +361,11 @@ mod tests {
         let now = Instant::now();
         let (_hold, hang) = mpsc::channel::<()>();
         let hang = Mutex::new(hang);
-        let mut opening = Opening::<u8>::start("test", now, thread::current(), move || {
-            let _ = hang.lock().expect("one user").recv();
-            Ok(((), Box::new(|| {}) as Watch, 1))
-        });
+        let mut opening =
+            Opening::<u8>::start("test", Duration::ZERO, now, thread::current(), move || {
+                let _ = hang.lock().expect("one user").recv();
+                Ok(((), 1))
+            });
         assert!(opening.poll(now).is_none());
         let error = opening
             .poll(now + OPEN_TIMEOUT)
@@ -424,10 +416,13 @@ mod tests {
             }
         }
         let (dropped, was_dropped) = mpsc::channel();
-        let mut opening =
-            Opening::<u8>::start("test", Instant::now(), thread::current(), move || {
-                Ok((Stream(dropped.clone()), Box::new(|| {}) as Watch, 7))
-            });
+        let mut opening = Opening::<u8>::start(
+            "test",
+            Duration::ZERO,
+            Instant::now(),
+            thread::current(),
+            move || Ok((Stream(dropped.clone()), 7)),
+        );
         let (guard, value) = loop {
             match opening.poll(Instant::now()) {
                 Some(result) => break result.expect("opens"),

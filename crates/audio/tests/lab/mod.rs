@@ -150,6 +150,24 @@ impl Lab {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Takes a device away: unloads the module that was loaded with this argument.
+    pub(crate) fn unplug(&self, argument: &str) {
+        let modules = self.pactl(&["list", "short", "modules"]);
+        let module = modules.lines().find(|line| line.contains(argument));
+        let number = module.expect("loaded").split_whitespace().next();
+        self.pactl(&["unload-module", number.expect("a number")]);
+    }
+
+    /// Brings a device of [`DEVICES`] back.
+    pub(crate) fn plug_in(&self, argument: &str) {
+        let line = DEVICES.lines().find(|line| line.contains(argument));
+        let line = line.expect("one of them");
+        let mut words = line.splitn(3, ' ').skip(1);
+        let (module, arguments) = (words.next().expect("a name"), words.next().expect("more"));
+        // The server splits its arguments at blanks itself, quotation marks considered.
+        self.pactl(&["load-module", module, arguments]);
+    }
+
     /// Sends the server a signal: `KILL`, `STOP` or `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill")

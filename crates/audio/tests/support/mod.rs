@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_audio::opus::{Encoded, FRAME_SAMPLES, MAX_PACKET_SAMPLES, OpusDecoder, OpusEncoder};
 use ahoy_audio::playout::RemoteAudio;
-use ahoy_media::device::{DeviceError, DeviceKind, MediaEvent, MediaEvents};
+use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
 use ahoy_media::rtp::RtpPacket;
 
@@ -87,6 +87,36 @@ impl Events {
             MediaEvent::Failed { kind: it, error } if *it == kind => Some(error.clone()),
             _ => None,
         })
+    }
+
+    /// Waits for another device in the place of a lost one: the names of both, and why.
+    pub(crate) fn replaced(&self, kind: DeviceKind) -> (String, String, DeviceProblem) {
+        self.wait(Duration::from_secs(10), |event| match event {
+            MediaEvent::Replaced {
+                kind: it,
+                lost_label,
+                label,
+                problem,
+            } if *it == kind => Some((lost_label.clone(), label.clone(), *problem)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn returned(&self, kind: DeviceKind) -> String {
+        self.wait(Duration::from_secs(10), |event| match event {
+            MediaEvent::Returned { kind: it, label } if *it == kind => Some(label.clone()),
+            _ => None,
+        })
+    }
+
+    /// Waits until a device of this name is listed or, if not `there`, no more.
+    pub(crate) fn listed(&self, kind: DeviceKind, label: &str, there: bool) {
+        self.wait(Duration::from_secs(10), |event| match event {
+            MediaEvent::DevicesChanged { kind: it, devices } if *it == kind => {
+                (devices.iter().any(|device| device.label == label) == there).then_some(())
+            }
+            _ => None,
+        });
     }
 
     pub(crate) fn stopped(&self, kind: DeviceKind) {

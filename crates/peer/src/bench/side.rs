@@ -284,7 +284,11 @@ impl Side {
                 tracing::info!(?kind, %error, "goes on without a device");
                 None
             }
-            MediaEvent::Started { .. } | MediaEvent::Stopped { .. } => None,
+            MediaEvent::Started { .. }
+            | MediaEvent::Stopped { .. }
+            | MediaEvent::Replaced { .. }
+            | MediaEvent::Returned { .. }
+            | MediaEvent::DevicesChanged { .. } => None,
         }
     }
 
