@@ -23,6 +23,8 @@ pub(crate) mod fade;
 pub(crate) mod pcm;
 pub(crate) mod priority;
 pub(crate) mod sink;
+#[cfg(test)]
+pub(crate) mod undisturbed;
 
 /// Samples of a [`Block`].
 pub const BLOCK_SAMPLES: usize = 480;

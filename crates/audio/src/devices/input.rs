@@ -301,6 +301,7 @@ impl Callback {
 mod tests {
     use super::*;
     use crate::STEREO_SILENCE;
+    use crate::undisturbed::disturbances;
     use crate::pcm::testing::{frequency, sine};
 
     fn microphone(rate: u32, channels: u16, stereo: bool) -> (Input, Callback) {
@@ -363,6 +364,25 @@ mod tests {
                 .fold(0.0_f32, |peak, it| peak.max(it.abs()));
             assert!((peak - 0.5).abs() < 0.01, "{peak}");
             assert_eq!(input.take_skipped(), 0);
+        }
+    }
+
+    #[test]
+    fn the_callback_takes_no_memory_and_logs_nothing() {
+        for (channels, stereo) in [(1, false), (2, true), (6, false), (0, true)] {
+            let (mut input, mut callback) = microphone(48_000, channels, stereo);
+            let floats = vec![f32::NAN; 480 * 6];
+            let (integers, now) = (vec![i16::MIN; 480 * 6], Instant::now());
+            let disturbances = disturbances(|| {
+                // Also with a full ring.
+                for _ in 0..200 {
+                    callback.take(&floats);
+                    callback.take(&integers);
+                    callback.take::<u8>(&[]);
+                }
+            });
+            assert_eq!(disturbances, (0, 0));
+            left(&mut input, now);
         }
     }
 

@@ -390,6 +390,7 @@ impl Joint {
 mod tests {
     use super::*;
     use crate::pcm::testing::{frequency, sine};
+    use crate::undisturbed::disturbances;
 
     fn speaker(rate: u32, channels: u16, buffer: u32, now: Instant) -> (Output, Callback) {
         let config = StreamConfig {
@@ -567,6 +568,41 @@ mod tests {
         assert_eq!(target.update(4_800, 0, start).0, 4_800);
         assert_eq!(target.update(960, 0, start + REQUEST_WINDOW).0, 4_800);
         assert_eq!(target.update(960, 0, start + 2 * REQUEST_WINDOW).0, 960);
+    }
+
+    #[test]
+    fn the_callback_takes_no_memory_and_logs_nothing() {
+        for channels in [0, 1, 2, 6] {
+            let (mut output, mut callback) = speaker(48_000, channels, 480, Instant::now());
+            (0..4).for_each(|_| output.write(&[[0.5; 2]; 480]));
+            let (mut floats, mut integers) = (vec![0.0_f32; 480 * 6], vec![0_i16; 480 * 6]);
+            let disturbances = disturbances(|| {
+                // Also from an empty ring.
+                for _ in 0..200 {
+                    callback.give(&mut floats);
+                    callback.give(&mut integers);
+                    callback.give::<u8>(&mut []);
+                }
+            });
+            assert_eq!(disturbances, (0, 0));
+        }
+    }
+
+    #[test]
+    fn our_end_takes_no_memory_once_it_runs() {
+        let start = Instant::now();
+        let (mut output, mut callback) = speaker(44_100, 2, 441, start);
+        let mut request = vec![0.0_f32; 2 * 441];
+        let mut run = |calls: std::ops::Range<u64>| {
+            for call in calls {
+                callback.give(&mut request);
+                while output.wants_block(start + Duration::from_millis(10 * call)) {
+                    output.write(&[[0.1; 2]; 480]);
+                }
+            }
+        };
+        run(0..100);
+        assert_eq!(disturbances(|| run(100..1_000)).0, 0);
     }
 
     #[test]
