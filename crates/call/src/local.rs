@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ahoy_audio::playout::Playout;
 use ahoy_audio::send::AudioSend;
-use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
+use ahoy_media::device::{DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
@@ -33,6 +33,7 @@ pub struct LocalMedia {
     /// Who takes our sound.
     pub audio_out: Arc<AudioFanOut>,
     camera: CameraSelection,
+    microphone_unplugged: bool,
     view: LocalView,
 }
 
@@ -51,6 +52,7 @@ impl LocalMedia {
             video_out,
             audio_out,
             camera: CameraSelection::None,
+            microphone_unplugged: false,
             view: LocalView {
                 camera_on: true,
                 ..LocalView::default()
@@ -96,6 +98,7 @@ impl LocalMedia {
     /// Another microphone.
     pub fn select_microphone(&mut self, microphone: MicrophoneSelection) {
         self.view.microphone = chosen(&microphone);
+        self.microphone_unplugged = false;
         self.audio.set_microphone(microphone);
     }
 
@@ -127,6 +130,7 @@ impl LocalMedia {
                 device.format.clone_from(format);
                 device.problem = None;
                 device.problem_detail.clear();
+                device.instead_of = None;
             }
             MediaEvent::Stopped { kind } => {
                 let device = self.device(*kind);
@@ -134,14 +138,36 @@ impl LocalMedia {
                 device.format.clear();
                 device.problem = None;
                 device.problem_detail.clear();
+                device.instead_of = None;
             }
             MediaEvent::Failed { kind, error } => {
+                if *kind == DeviceKind::Microphone {
+                    self.microphone_unplugged = error.problem == DeviceProblem::Lost;
+                }
                 let device = self.device(*kind);
                 device.label = None;
                 device.format.clear();
                 device.problem = Some(error.problem);
                 device.problem_detail.clone_from(&error.detail);
             }
+            MediaEvent::Replaced {
+                kind,
+                lost_label,
+                problem,
+                ..
+            } => {
+                if *kind == DeviceKind::Microphone {
+                    self.microphone_unplugged = *problem == DeviceProblem::Lost;
+                }
+                self.device(*kind).instead_of = Some(lost_label.clone());
+            }
+            MediaEvent::Returned { kind, .. } => {
+                if *kind == DeviceKind::Microphone {
+                    self.microphone_unplugged = false;
+                }
+                self.device(*kind).instead_of = None;
+            }
+            MediaEvent::DevicesChanged { .. } => {}
         }
     }
 
@@ -160,6 +186,7 @@ impl LocalMedia {
             name: self.view.name.clone(),
             microphone_muted: self.view.microphone_muted || self.view.microphone.label.is_none(),
             camera_on: self.view.camera_on && self.view.camera.label.is_some(),
+            microphone_unplugged: self.microphone_unplugged,
         }
     }
 }

@@ -65,6 +65,7 @@ pub struct Participant {
     name: String,
     microphone_muted: bool,
     camera_on: bool,
+    microphone_unplugged: bool,
     /// A status has arrived.
     heard: bool,
     states: ConnectionStates,
@@ -93,6 +94,7 @@ impl Participant {
             name: String::new(),
             microphone_muted: false,
             camera_on: true,
+            microphone_unplugged: false,
             heard: false,
             states: ConnectionStates::default(),
         }
@@ -135,6 +137,7 @@ impl Participant {
             name,
             microphone_muted,
             camera_on,
+            microphone_unplugged,
             ..
         } = message
         {
@@ -144,6 +147,7 @@ impl Participant {
             self.name = name;
             self.microphone_muted = microphone_muted;
             self.camera_on = camera_on;
+            self.microphone_unplugged = microphone_unplugged;
             return !std::mem::replace(&mut self.heard, true);
         }
         false
@@ -171,6 +175,7 @@ impl Participant {
             name: self.name.clone(),
             microphone_muted: self.microphone_muted,
             camera_on: self.camera_on,
+            microphone_unplugged: self.microphone_unplugged,
             states: self.states.clone(),
         }
     }

@@ -28,6 +28,10 @@ pub enum PeerMessage {
         microphone_muted: bool,
         /// The sender's camera sends pictures.
         camera_on: bool,
+        /// The sender's microphone was unplugged and is not back; another one may have taken its
+        /// place.
+        #[serde(default)]
+        microphone_unplugged: bool,
     },
     /// The sender hangs up now.
     Bye,
@@ -55,11 +59,13 @@ impl PeerMessage {
                 name,
                 microphone_muted,
                 camera_on,
+                microphone_unplugged,
             } => Self::Status {
                 version,
                 name: clean_name(&name),
                 microphone_muted,
                 camera_on,
+                microphone_unplugged,
             },
             other => other,
         })
@@ -88,6 +94,7 @@ mod tests {
             name: "Mira".to_owned(),
             microphone_muted: true,
             camera_on: false,
+            microphone_unplugged: true,
         };
         assert_eq!(
             PeerMessage::parse(message.to_json().as_bytes()),

@@ -114,6 +114,8 @@ pub struct ParticipantView {
     pub microphone_muted: bool,
     /// They send pictures.
     pub camera_on: bool,
+    /// Their microphone was unplugged and is not back; another may have taken its place.
+    pub microphone_unplugged: bool,
     /// W3C states of the connection to them.
     pub states: ConnectionStates,
 }
@@ -133,6 +135,9 @@ pub struct DeviceView {
     pub problem: Option<DeviceProblem>,
     /// The system's own words about the problem.
     pub problem_detail: String,
+    /// Name of the device that this one stands in for until it is back: it was unplugged, is busy
+    /// or has not been there.
+    pub instead_of: Option<String>,
 }
 
 /// Our own side.
@@ -220,5 +225,32 @@ pub enum CallEvent {
         problem: DeviceProblem,
         /// The system's words.
         detail: String,
+    },
+    /// A device of ours cannot be used, and another one has taken its place.
+    #[serde(rename_all = "camelCase")]
+    DeviceReplaced {
+        /// Which.
+        kind: DeviceKind,
+        /// The name of the one that is missed; empty if it has not been seen yet.
+        lost_label: String,
+        /// The name of the one that runs now.
+        label: String,
+        /// Why.
+        problem: DeviceProblem,
+    },
+    /// The device that was replaced is back and runs again.
+    #[serde(rename_all = "camelCase")]
+    DeviceReturned {
+        /// Which.
+        kind: DeviceKind,
+        /// Its name.
+        label: String,
+    },
+    /// Devices have come or gone, or another one is the default (W3C Media Capture and Streams,
+    /// `devicechange`).
+    #[serde(rename_all = "camelCase")]
+    DevicesChanged {
+        /// Which.
+        kind: DeviceKind,
     },
 }

@@ -378,14 +378,32 @@ impl EngineTask {
     }
 
     fn media_event(&mut self, event: MediaEvent) {
-        if let MediaEvent::Failed { kind, error } = &event {
-            self.emit(CallEvent::DeviceProblem {
-                kind: *kind,
-                problem: error.problem,
-                detail: error.detail.clone(),
-            });
-        }
+        self.emit_media(&event);
         self.change_status(|local| local.media_event(&event));
+    }
+
+    fn emit_media(&self, event: &MediaEvent) {
+        self.emit(match event.clone() {
+            MediaEvent::Started { .. } | MediaEvent::Stopped { .. } => return,
+            MediaEvent::Failed { kind, error } => CallEvent::DeviceProblem {
+                kind,
+                problem: error.problem,
+                detail: error.detail,
+            },
+            MediaEvent::Replaced {
+                kind,
+                lost_label,
+                label,
+                problem,
+            } => CallEvent::DeviceReplaced {
+                kind,
+                lost_label,
+                label,
+                problem,
+            },
+            MediaEvent::Returned { kind, label } => CallEvent::DeviceReturned { kind, label },
+            MediaEvent::DevicesChanged { kind, .. } => CallEvent::DevicesChanged { kind },
+        });
     }
 
     /// Changes something about us and tells the others if it concerns them.
