@@ -29,6 +29,8 @@ pub(crate) struct ClockSteering {
     /// The moment and the position that are taken to belong together.
     anchor: Option<(Instant, f64)>,
     window: Option<Window>,
+    /// What a device delivers or takes in its first moments says nothing of its pace.
+    warm: bool,
     integral: f64,
     correction: f64,
 }
@@ -59,6 +61,9 @@ impl ClockSteering {
         let (at, position) = window.best;
         let elapsed = now.saturating_duration_since(window.since);
         self.window = None;
+        if !std::mem::replace(&mut self.warm, true) {
+            return None;
+        }
         self.steer(at, position, elapsed)
     }
 
@@ -163,6 +168,17 @@ mod tests {
             "{}",
             steering.speed()
         );
+    }
+
+    #[test]
+    fn a_first_gush_is_no_loss_afterwards() {
+        let (mut steering, start) = (ClockSteering::default(), Instant::now());
+        assert_eq!(steering.advance(0.2, start), None);
+        for call in 1..1_000 {
+            let now = start + Duration::from_millis(10 * call);
+            assert_eq!(steering.advance(0.01, now), None);
+        }
+        assert!((steering.speed() - 1.0).abs() < 1e-6);
     }
 
     #[test]

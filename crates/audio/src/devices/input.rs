@@ -10,6 +10,8 @@ use cpal::{FromSample, SizedSample, StreamConfig};
 
 use super::clock::ClockSteering;
 use super::open::{Opened, Side, open};
+#[cfg(target_os = "linux")]
+use super::pulse::{self, Format};
 use super::slot::Device;
 use super::stream::{Health, Opening, StreamGuard, Watchdog};
 use super::{Direction, Known};
@@ -240,6 +242,16 @@ impl Side for Microphone {
         (callback, end)
     }
 
+    #[cfg(target_os = "linux")]
+    fn serve(
+        name: &str,
+        format: Format,
+        mut callback: Callback,
+        health: Arc<Health>,
+    ) -> Result<pulse::Stream, DeviceError> {
+        pulse::record(name, format, health, move |samples| callback.take(samples))
+    }
+
     fn build<T>(
         device: &cpal::Device,
         config: StreamConfig,
@@ -301,8 +313,8 @@ impl Callback {
 mod tests {
     use super::*;
     use crate::STEREO_SILENCE;
-    use crate::undisturbed::disturbances;
     use crate::pcm::testing::{frequency, sine};
+    use crate::undisturbed::disturbances;
 
     fn microphone(rate: u32, channels: u16, stereo: bool) -> (Input, Callback) {
         let config = StreamConfig {

@@ -7,6 +7,8 @@ mod clock;
 mod format;
 mod healing;
 mod open;
+#[cfg(target_os = "linux")]
+mod pulse;
 pub(crate) mod slot;
 mod stream;
 mod watch;

@@ -7,9 +7,13 @@ use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{BufferSize, FromSample, SampleFormat, SizedSample, StreamConfig};
 
 use super::format::candidates;
+#[cfg(target_os = "linux")]
+use super::pulse::{self, Format};
 use super::stream::{Health, OpenStream};
 use super::{Direction, Known, device_error, find};
 use ahoy_media::device::{DeviceError, DeviceProblem};
+#[cfg(target_os = "linux")]
+use ahoy_media::units::AUDIO_CLOCK_HZ;
 
 /// What is different between the two directions.
 pub(super) trait Side: Send + 'static {
@@ -26,7 +30,16 @@ pub(super) trait Side: Send + 'static {
     /// Both ends of a ring for this configuration.
     fn ring(&self, config: &StreamConfig, health: Arc<Health>) -> (Self::Callback, Self::End);
 
-    /// A stream that calls the callback.
+    /// A stream of a sound server that calls the callback.
+    #[cfg(target_os = "linux")]
+    fn serve(
+        name: &str,
+        format: Format,
+        callback: Self::Callback,
+        health: Arc<Health>,
+    ) -> Result<pulse::Stream, DeviceError>;
+
+    /// A stream of anything else that calls the callback.
     fn build<T>(
         device: &cpal::Device,
         config: StreamConfig,
@@ -55,6 +68,18 @@ pub(super) fn open<S: Side>(
     id: Option<&str>,
 ) -> Result<(OpenStream, Opened<S::End>), DeviceError> {
     let (device, known, connection) = find(S::DIRECTION, id)?;
+    #[cfg(target_os = "linux")]
+    if let Some(name) = server_name(&known.id) {
+        let (stream, health, end) = serve(side, name)?;
+        let opened = Opened {
+            device: known.clone(),
+            rate: AUDIO_CLOCK_HZ,
+            buffer_frames: Some(S::BUFFER_FRAMES),
+            health,
+            end,
+        };
+        return Ok((OpenStream::Pulse(stream), opened));
+    }
     let listed: Vec<_> = match S::DIRECTION {
         Direction::Input => device.supported_input_configs().map(Iterator::collect),
         Direction::Output => device.supported_output_configs().map(Iterator::collect),
@@ -84,12 +109,42 @@ pub(super) fn open<S: Side>(
                     health,
                     end,
                 };
-                return Ok((OpenStream(stream, connection), opened));
+                return Ok((OpenStream::Cpal(stream, connection), opened));
             }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// The name that the sound server itself uses.
+#[cfg(target_os = "linux")]
+fn server_name(id: &str) -> Option<&str> {
+    let (host, name) = id.split_once(':')?;
+    host.eq_ignore_ascii_case("pulseaudio").then_some(name)
+}
+
+/// The server converts: any rate, number of channels and format that the device has.
+#[cfg(target_os = "linux")]
+fn serve<S: Side>(
+    side: &S,
+    name: &str,
+) -> Result<(pulse::Stream, Arc<Health>, S::End), DeviceError> {
+    let health = Arc::new(Health::default());
+    let config = StreamConfig {
+        channels: side.channels(),
+        sample_rate: AUDIO_CLOCK_HZ,
+        buffer_size: BufferSize::Fixed(S::BUFFER_FRAMES),
+    };
+    let (callback, end) = side.ring(&config, health.clone());
+    let format = Format {
+        rate: AUDIO_CLOCK_HZ,
+        channels: side.channels() as u8,
+        buffer_frames: S::BUFFER_FRAMES,
+    };
+    let stream = S::serve(name, format, callback, health.clone())?;
+    tracing::debug!(name, ?format, "device opened through the sound server");
+    Ok((stream, health, end))
 }
 
 fn build<S: Side>(

@@ -11,6 +11,8 @@ use cpal::{FromSample, SizedSample, StreamConfig};
 
 use super::clock::ClockSteering;
 use super::open::{Opened, Side, open};
+#[cfg(target_os = "linux")]
+use super::pulse::{self, Format};
 use super::slot::Device;
 use super::stream::{Health, Opening, StreamGuard, Watchdog};
 use super::{Direction, Known};
@@ -53,6 +55,7 @@ pub struct Output {
     converted: Vec<f32>,
     shared: Arc<Shared>,
     taken_seen: u64,
+    primed: bool,
     target: Target,
     watchdog: Watchdog,
     _stream: StreamGuard,
@@ -110,22 +113,14 @@ struct End {
 
 impl Output {
     fn new(opened: Opened<End>, stream: StreamGuard, now: Instant) -> Result<Self, DeviceError> {
-        let (rate, mut ring) = (opened.rate, opened.end.ring);
-        // What the device takes first is silence: the voices go on where they are, rather than
-        // being pulled ahead to fill a ring.
-        let first = opened
-            .buffer_frames
-            .unwrap_or(0)
-            .max(rate / 1000 * LEAST_SLACK_MS);
-        for _ in 0..2 * first {
-            let _ = ring.push(0.0);
-        }
+        let (rate, ring) = (opened.rate, opened.end.ring);
         Ok(Self {
             resampler: Resampler::steered(AUDIO_CLOCK_HZ, rate, 2)?,
             clock: ClockSteering::default(),
             converted: Vec::with_capacity(ring.buffer().capacity()),
             target: Target::new(opened.buffer_frames.unwrap_or(0), now),
             taken_seen: 0,
+            primed: false,
             watchdog: Watchdog::new(opened.health, now),
             device: opened.device,
             rate,
@@ -143,6 +138,17 @@ impl Output {
         let (request, margin_ms) = self.target.update(request, missing, now);
         let per_ms = self.rate / 1000;
         let request = request.clamp(per_ms * LEAST_SLACK_MS, per_ms * MAX_REQUEST_MS);
+        if !self.primed {
+            // The device fills its own buffer first. Then ours begins with silence: voices go on
+            // where they are, rather than being pulled ahead to fill it.
+            if self.taken_seen == 0 {
+                return false;
+            }
+            self.primed = true;
+            for _ in 0..2 * request {
+                let _ = self.ring.push(0.0);
+            }
+        }
         self.queued_frames() < (request + per_ms * margin_ms) as usize
     }
 
@@ -288,6 +294,16 @@ impl Side for Speaker {
             shared,
         };
         (callback, end)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn serve(
+        name: &str,
+        format: Format,
+        mut callback: Callback,
+        health: Arc<Health>,
+    ) -> Result<pulse::Stream, DeviceError> {
+        pulse::play(name, format, health, move |samples| callback.give(samples))
     }
 
     fn build<T>(

@@ -25,11 +25,14 @@ const ERROR_WINDOW: Duration = Duration::from_secs(1);
 const BUSY_TRIES: u32 = 4;
 const BUSY_PAUSE: Duration = Duration::from_millis(150);
 
-/// A stream and its connection, which is free for others when the stream is closed.
-pub(super) struct OpenStream(
-    #[expect(dead_code, reason = "it plays as long as it is kept")] pub(super) cpal::Stream,
-    #[expect(dead_code, reason = "kept until the stream is closed")] pub(super) Connection,
-);
+/// A stream, which plays as long as it is kept.
+#[expect(dead_code, reason = "its being dropped closes it")]
+pub(super) enum OpenStream {
+    /// With its connection, which is free for others when the stream is closed.
+    Cpal(cpal::Stream, Connection),
+    #[cfg(target_os = "linux")]
+    Pulse(super::pulse::Stream),
+}
 
 /// A device that is being opened on another thread.
 #[derive(Debug)]
@@ -183,6 +186,11 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn called(&self) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The stream has broken off.
+    pub(super) fn ended(&self, error: &dyn std::fmt::Display) {
+        let _ = self.fatal.set(DeviceError::new(DeviceProblem::Lost, error));
     }
 
     /// What to do with an error callback. Cheap however often it is called.

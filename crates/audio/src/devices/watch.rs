@@ -169,7 +169,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(target_os = "linux")]
-use self::pulse::listen;
+use self::notices::listen;
 
 #[cfg(not(target_os = "linux"))]
 fn listen(_: &mut Option<()>, _: &SyncSender<()>) -> bool {
@@ -178,59 +178,56 @@ fn listen(_: &mut Option<()>, _: &SyncSender<()>) -> bool {
 
 /// A connection to the server on which it says what changes.
 #[cfg(target_os = "linux")]
-mod pulse {
+mod notices {
     use std::ffi::CString;
-    use std::io::BufReader;
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::SyncSender;
     use std::thread;
-    use std::time::Duration;
 
     use pulseaudio::protocol::{
-        self, AuthParams, AuthReply, Command, Prop, Props, ProtocolError, SetClientNameReply,
-        SubscriptionEventFacility as Facility, SubscriptionMask,
+        self, Command, ProtocolError, SubscriptionEventFacility as Facility, SubscriptionMask,
     };
 
-    /// Longest that a server may take to answer.
-    const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+    use super::super::pulse::Server;
 
-    pub(super) struct Server {
+    pub(super) struct Listener {
         socket: UnixStream,
         ended: Arc<AtomicBool>,
     }
 
-    impl Drop for Server {
+    impl Drop for Listener {
         fn drop(&mut self) {
             let _ = self.socket.shutdown(Shutdown::Both);
         }
     }
 
     /// Makes sure that changes are told, by a message to `wake`, if there is anybody to tell.
-    pub(super) fn listen(server: &mut Option<Server>, wake: &SyncSender<()>) -> bool {
-        if server
+    pub(super) fn listen(listener: &mut Option<Listener>, wake: &SyncSender<()>) -> bool {
+        if listener
             .as_ref()
             .is_none_or(|it| it.ended.load(Ordering::Relaxed))
         {
-            *server = subscribe(wake.clone());
+            *listener = subscribe(wake.clone())
+                .inspect_err(|error| tracing::debug!(%error, "nobody tells of devices"))
+                .ok();
         }
-        server.is_some()
+        listener.is_some()
     }
 
-    fn subscribe(wake: SyncSender<()>) -> Option<Server> {
-        let socket = UnixStream::connect(pulseaudio::socket_path_from_env()?).ok()?;
-        socket.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
-        let mut reader = BufReader::new(socket.try_clone().ok()?);
-        let version = introduce(&mut reader)
-            .inspect_err(|error| tracing::debug!(%error, "the sound server will not tell changes"))
-            .ok()?;
-        socket.set_read_timeout(None).ok()?;
+    fn subscribe(wake: SyncSender<()>) -> Result<Listener, ProtocolError> {
+        let mut server = Server::connect(CString::from(c"Ahoy device list"))?;
+        let what = SubscriptionMask::SINK | SubscriptionMask::SOURCE | SubscriptionMask::SERVER;
+        server.tell(&Command::Subscribe(what))?;
+        protocol::read_ack_message(&mut server.socket)?;
+        let socket = server.wait_for_ever()?;
         let ended = Arc::new(AtomicBool::new(false));
         let end = ended.clone();
         let work = move || {
-            while let Ok((_, command)) = protocol::read_command_message(&mut reader, version) {
+            let Server { socket, version } = &mut server;
+            while let Ok((_, command)) = protocol::read_command_message(socket, *version) {
                 if concerns_devices(&command) {
                     // Full means that it has been said already.
                     let _ = wake.try_send(());
@@ -241,33 +238,8 @@ mod pulse {
         };
         thread::Builder::new()
             .name("device-events".to_owned())
-            .spawn(work)
-            .ok()?;
-        Some(Server { socket, ended })
-    }
-
-    fn introduce(socket: &mut BufReader<UnixStream>) -> Result<u16, ProtocolError> {
-        let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
-        let auth = AuthParams {
-            version: protocol::MAX_VERSION,
-            supports_shm: false,
-            supports_memfd: false,
-            cookie: cookie.unwrap_or_default(),
-        };
-        let newest = protocol::MAX_VERSION;
-        protocol::write_command_message(socket.get_mut(), 0, &Command::Auth(auth), newest)?;
-        let (_, reply) = protocol::read_reply_message::<AuthReply>(socket, newest)?;
-        let version = newest.min(reply.version);
-        let mut props = Props::new();
-        props.set(Prop::ApplicationName, CString::from(c"Ahoy device list"));
-        let name = Command::SetClientName(props);
-        protocol::write_command_message(socket.get_mut(), 1, &name, version)?;
-        protocol::read_reply_message::<SetClientNameReply>(socket, version)?;
-        let what = SubscriptionMask::SINK | SubscriptionMask::SOURCE | SubscriptionMask::SERVER;
-        let subscribe = Command::Subscribe(what);
-        protocol::write_command_message(socket.get_mut(), 2, &subscribe, version)?;
-        protocol::read_ack_message(socket)?;
-        Ok(version)
+            .spawn(work)?;
+        Ok(Listener { socket, ended })
     }
 
     fn concerns_devices(command: &Command) -> bool {

@@ -7,7 +7,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -41,18 +41,21 @@ pub(crate) fn with_only_a_speaker(test: &str, scenario: impl FnOnce(&Lab)) {
     run(test, one, scenario);
 }
 
-fn run(test: &str, devices: &str, scenario: impl FnOnce(&Lab)) {
-    if let Ok(pid) = std::env::var(SERVER_PID) {
-        scenario(&Lab { server: pid });
-        return;
+/// The same for a program that is no test: it is started once more with these arguments.
+#[allow(dead_code, reason = "for benches")]
+pub(crate) fn with_devices_and_arguments(arguments: &[&str], scenario: impl FnOnce(&Lab)) {
+    if let Some(output) = beside_a_server(DEVICES, arguments, scenario) {
+        print!("{}", String::from_utf8_lossy(&output.stdout));
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success());
     }
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = Server::start(devices);
-    let output = server
-        .environment(Command::new(std::env::current_exe().expect("this test")))
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .output()
-        .expect("the test runs again");
+}
+
+fn run(test: &str, devices: &str, scenario: impl FnOnce(&Lab)) {
+    let arguments = ["--exact", test, "--nocapture", "--test-threads=1"];
+    let Some(output) = beside_a_server(devices, &arguments, scenario) else {
+        return;
+    };
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -62,6 +65,25 @@ fn run(test: &str, devices: &str, scenario: impl FnOnce(&Lab)) {
         "{test} failed beside its sound server\n{out}\n{err}"
     );
     print!("{out}{err}");
+}
+
+/// In the child runs the scenario; otherwise starts the child and returns what it wrote.
+fn beside_a_server(
+    devices: &str,
+    arguments: &[&str],
+    scenario: impl FnOnce(&Lab),
+) -> Option<Output> {
+    if let Ok(pid) = std::env::var(SERVER_PID) {
+        scenario(&Lab { server: pid });
+        return None;
+    }
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Server::start(devices);
+    let output = server
+        .environment(Command::new(std::env::current_exe().expect("this test")))
+        .args(arguments)
+        .output();
+    Some(output.expect("the test runs again"))
 }
 
 struct Server {
