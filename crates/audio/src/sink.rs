@@ -176,7 +176,8 @@ impl PlayoutSink {
     /// `false` when there was none before. A file that cannot be completed is reported.
     fn replace(&mut self, sink: Sink) -> bool {
         self.missing_before = self.missing_samples();
-        self.splice.cut();
+        // Nothing has been heard from this one before.
+        self.splice = Splice::default();
         self.openings += u64::from(matches!(sink, Sink::Device(_)));
         match std::mem::replace(&mut self.sink, sink) {
             Sink::None => false,

@@ -344,6 +344,67 @@ fn the_system_s_default_is_followed() {
     });
 }
 
+#[test]
+fn switching_makes_no_click() {
+    with_devices("switching_makes_no_click", |lab| {
+        // The same tone from both, which never fits together.
+        let _voices = (
+            lab.play_tone("lab_voice", 500.0),
+            lab.play_tone("other_voice", 500.0),
+        );
+        let (sent, events) = (Arc::new(Collector::default()), Events::default());
+        let send = AudioSend::start(sent.clone(), events.sink());
+        let playout = Playout::start(events.sink());
+        let _speaking = Speaker::start(playout.add_remote(), 500.0);
+        send.set_microphone(MicrophoneSelection::Default);
+        playout.set_speaker(SpeakerSelection::Default);
+        events.started(DeviceKind::Microphone);
+        events.started(DeviceKind::Speaker);
+        sleep(second(0.7));
+        let microphone = |name| MicrophoneSelection::Device(id_of(name, &microphones()));
+        let speaker = |name| SpeakerSelection::Device(id_of(name, &speakers()));
+        let (mut sent_steps, mut played_steps) = (Vec::new(), Vec::new());
+        for round in 0..6 {
+            let other = round % 2 == 0;
+            sent.clear();
+            let recorders = [lab.record("lab_speaker"), lab.record("other_speaker")];
+            sleep(second(0.3));
+            send.set_microphone(microphone(if other {
+                "Other Microphone"
+            } else {
+                "Lab Microphone"
+            }));
+            playout.set_speaker(speaker(if other {
+                "Other Speaker"
+            } else {
+                "Lab Speaker"
+            }));
+            events.started(DeviceKind::Microphone);
+            events.started(DeviceKind::Speaker);
+            sleep(second(0.5));
+            sent.assert_continuous();
+            // A decoder, and a recorder, need a moment to begin with.
+            sent_steps.push(steepest(&sent.decode()[4_800..]));
+            let played = recorders.map(|it| steepest(it.finish().get(4_800..).unwrap_or_default()));
+            played_steps.push(played[0].max(played[1]));
+        }
+        println!("steepest sent {sent_steps:.2?}, played {played_steps:.2?}");
+        // The tone itself has 0.03, a cut up to 1. On a busy machine the server makes some more.
+        for steps in [sent_steps, played_steps] {
+            assert!(
+                steps.iter().filter(|step| **step < 0.08).count() >= 3,
+                "{steps:?}"
+            );
+        }
+    });
+}
+
+/// Largest difference between two samples that follow each other.
+fn steepest(samples: &[f32]) -> f32 {
+    let steps = samples.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    steps.fold(0.0, f32::max)
+}
+
 /// What is heard for two seconds: this tone by the others, 600 Hz by this speaker.
 fn assert_heard(lab: &Lab, sent: &Collector, hz: f32, speaker: &str) {
     sleep(second(0.7));
