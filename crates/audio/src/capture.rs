@@ -105,7 +105,6 @@ impl Capture {
         self.replace(Source::Timed { blocks, due: now })
     }
 
-    #[expect(dead_code, reason = "until what is sent can be stereo")]
     /// Left and right as they come, from microphones that have both.
     pub(crate) fn set_stereo(&mut self, stereo: bool) {
         self.slot.set_options(InputOptions { stereo });

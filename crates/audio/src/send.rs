@@ -71,6 +71,7 @@ pub struct AudioSend {
 
 enum Command {
     Microphone(MicrophoneSelection),
+    Stereo(bool),
     Bitrate(Bitrate),
     ExpectedLoss(u8),
     Injection(Option<Arc<dyn AudioInjection>>),
@@ -108,6 +109,12 @@ impl AudioSend {
     /// reported as an event and leaves no microphone.
     pub fn set_microphone(&self, microphone: MicrophoneSelection) {
         self.worker.send(Command::Microphone(microphone));
+    }
+
+    /// Whether microphones are opened with left and right as they come, for original sound, rather
+    /// than with all channels as one. An open one is opened anew, without a gap.
+    pub fn set_stereo(&self, stereo: bool) {
+        self.worker.send(Command::Stereo(stereo));
     }
 
     /// While muted, silence is encoded in the place of everything captured, also of what was
@@ -294,6 +301,10 @@ impl Thread {
             Command::Microphone(selection) => {
                 let change = self.capture.select(selection, now);
                 return self.note(change, now);
+            }
+            Command::Stereo(stereo) => {
+                self.capture.set_stereo(stereo);
+                Ok(())
             }
             Command::Injection(injection) => {
                 self.chain.injection = injection;

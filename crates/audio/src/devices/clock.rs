@@ -157,6 +157,29 @@ mod tests {
         }
     }
 
+    /// A microphone 200 ppm fast feeds a speaker 200 ppm slow, and the other way round, through a
+    /// queue that a jitter buffer would keep at 40 ms. Untied it would gain or lose 2.9 s.
+    #[test]
+    fn between_two_devices_that_drift_apart_the_delay_stays_for_two_hours() {
+        for ppm in [200.0, -200.0] {
+            let (mut microphone, mut speaker) =
+                (ClockSteering::default(), ClockSteering::default());
+            let (start, mut queued, mut range) = (Instant::now(), 0.04, (f64::MAX, f64::MIN));
+            for call in 1..=720_000_u64 {
+                // Callbacks every 10 ms of each device, late by up to 3 ms.
+                let late = Duration::from_micros(call * 7_919 % 3_000);
+                let now = start + Duration::from_millis(10 * call) + late;
+                let (fast, slow) = (0.01 * (1.0 + ppm / 1e6), 0.01 * (1.0 - ppm / 1e6));
+                let (made, taken) = (microphone.speed() * fast, speaker.speed() * slow);
+                queued += made - taken;
+                range = (queued.min(range.0), queued.max(range.1));
+                assert_eq!(microphone.advance(fast, now), None);
+                assert_eq!(speaker.advance(slow, now), None);
+            }
+            assert!(range.0 > 0.02 && range.1 < 0.06, "{ppm} ppm: {range:?} s");
+        }
+    }
+
     #[test]
     fn a_steady_device_is_left_alone() {
         let mut steering = ClockSteering::default();
