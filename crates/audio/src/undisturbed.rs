@@ -47,12 +47,13 @@ static ALLOCATOR: Counting = Counting;
 struct Listener(Arc<AtomicU64>);
 
 impl Subscriber for Listener {
+    // Also asked for other threads.
     fn enabled(&self, _: &Metadata<'_>) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
+        self.0.fetch_add(1, Ordering::Relaxed);
         Id::from_u64(1)
     }
 
@@ -83,9 +84,15 @@ pub(crate) fn disturbances(work: impl FnOnce()) -> (u64, u64) {
 #[test]
 fn disturbances_are_noticed() {
     assert_eq!(disturbances(|| {}), (0, 0));
-    let (uses, logged) = disturbances(|| {
-        drop(std::hint::black_box(vec![0_u8; 100]));
-        tracing::trace!("a word");
+    let noticed = (0..1_000).any(|_| {
+        let (uses, logged) = disturbances(|| {
+            drop(std::hint::black_box(vec![0_u8; 100]));
+            tracing::trace!("a word");
+        });
+        assert!(uses >= 2, "{uses}");
+        // Tests beside this one come and go with listeners of their own: for a moment the library
+        // may believe that nobody listens.
+        logged >= 1
     });
-    assert!(uses >= 2 && logged >= 1, "{uses} {logged}");
+    assert!(noticed);
 }
