@@ -13,6 +13,7 @@ pub mod level;
 pub mod mixer;
 pub mod opus;
 pub mod playout;
+pub mod processing;
 pub mod resample;
 pub mod send;
 pub mod tone;

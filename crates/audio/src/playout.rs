@@ -16,6 +16,7 @@ use crate::jitter::{AudioJitterBuffer, AudioReceiveStats};
 use crate::level::{AudioLevel, LevelMeter, SharedLevel};
 use crate::mixer::Mixer;
 use crate::priority::raise_current_thread;
+use crate::processing::reference::{RenderPosition, RenderReference};
 use crate::sink::PlayoutSink;
 use crate::tone::TestSound;
 use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE};
@@ -67,6 +68,7 @@ enum Command {
     Remote(Receiver<RtpPacket>, Arc<RemoteShared>, LevelMeter),
     TestSound,
     Observer(Option<Arc<dyn PlayoutObserver>>),
+    Reference(Option<RenderReference>),
 }
 
 impl Playout {
@@ -109,6 +111,12 @@ impl Playout {
     /// Who hears everything that is played.
     pub fn set_observer(&self, observer: Option<Arc<dyn PlayoutObserver>>) {
         self.worker.send(Command::Observer(observer));
+    }
+
+    /// Who is told what is played, and when the device plays it, to cancel its echo:
+    /// [`AudioSend::render_reference`](crate::send::AudioSend::render_reference).
+    pub fn set_render_reference(&self, reference: Option<RenderReference>) {
+        self.worker.send(Command::Reference(reference));
     }
 
     /// Counters since the start.
@@ -205,6 +213,9 @@ struct Thread {
     mixer: Mixer,
     test_sound: Option<TestSound>,
     observer: Option<Arc<dyn PlayoutObserver>>,
+    reference: Option<RenderReference>,
+    /// Samples rendered.
+    rendered: u64,
 }
 
 impl Thread {
@@ -216,6 +227,8 @@ impl Thread {
             mixer: Mixer::default(),
             test_sound: None,
             observer: None,
+            reference: None,
+            rendered: 0,
         }
     }
 
@@ -250,6 +263,7 @@ impl Thread {
             },
             Command::TestSound => self.test_sound = Some(TestSound::new()),
             Command::Observer(observer) => self.observer = observer,
+            Command::Reference(reference) => self.reference = reference,
         }
     }
 
@@ -287,6 +301,16 @@ impl Thread {
         if let Some(observer) = &self.observer {
             observer.playing(block, at);
         }
+        if let Some(reference) = &self.reference {
+            // Samples that the device missed are played all the same, as silence.
+            let position = RenderPosition {
+                device: self.sink.openings() as u32,
+                position: self.rendered + self.sink.missing_samples(),
+                plays_at: at,
+            };
+            reference.push(block, position);
+        }
+        self.rendered += BLOCK_SAMPLES as u64;
     }
 
     fn count(&self, queued: Duration) {

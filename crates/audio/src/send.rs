@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! device callback → ring ─┐
-//! WAV file, tone (timer) ─┴─▶ audio-send thread: injection, level, mute, Opus ─▶ sink
+//! WAV file, tone (timer) ─┴─▶ audio-send thread: injection, level, processing, mute, Opus ─▶ sink
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,10 @@ use crate::capture::{Capture, SourceChange};
 use crate::level::{AudioLevel, LevelMeter, SharedLevel, mean_square};
 use crate::opus::{Encoded, FRAME_SAMPLES, OpusEncoder};
 use crate::priority::raise_current_thread;
+use crate::processing::alignment::AlignmentStats;
+use crate::processing::health::MicrophoneHealth;
+use crate::processing::reference::RenderReference;
+use crate::processing::{Processing, ProcessingSettings};
 use crate::{BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE, bounded, duration_of, mono};
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
@@ -61,17 +65,25 @@ pub struct AudioSendStats {
     pub silent_frames: u64,
     /// Ours: blocks that the encoder refused.
     pub encode_errors: u64,
+    /// Ours: seconds spent on echo, noise and gain.
+    pub total_processing_time: f64,
+    /// Ours: how the echo lies behind what is played.
+    pub alignment: AlignmentStats,
 }
 
 /// The send pipeline. It starts without a microphone and runs until it is dropped.
 pub struct AudioSend {
     worker: Worker<Command>,
     shared: Arc<Shared>,
+    reference: RenderReference,
+    health: MicrophoneHealth,
 }
 
 enum Command {
     Microphone(MicrophoneSelection),
     Stereo(bool),
+    Processing(ProcessingSettings),
+    Headset(bool),
     Bitrate(Bitrate),
     ExpectedLoss(u8),
     Injection(Option<Arc<dyn AudioInjection>>),
@@ -88,7 +100,8 @@ impl AudioSend {
     /// Starts the thread. Packets go to `sink`, what happens to the microphone to `events`; both
     /// are called on the thread.
     pub fn start(sink: Arc<dyn EncodedAudioSink>, events: MediaEvents) -> Self {
-        let chain = Chain::default();
+        let (chain, reference) = Chain::new();
+        let health = chain.processing.health();
         let shared = Arc::new(Shared {
             level: chain.meter.shared(),
             ..Shared::default()
@@ -102,6 +115,8 @@ impl AudioSend {
         Self {
             worker: Worker::start("audio-send", work, died),
             shared,
+            reference,
+            health,
         }
     }
 
@@ -121,6 +136,29 @@ impl AudioSend {
     /// captured just before and is not encoded yet.
     pub fn set_muted(&self, muted: bool) {
         self.shared.muted.store(muted, Ordering::SeqCst);
+    }
+
+    /// What is done with captured sound from now on; switched without a click. At first:
+    /// [`ProcessingSettings::default`].
+    pub fn set_processing(&self, settings: ProcessingSettings) {
+        self.worker.send(Command::Processing(settings));
+    }
+
+    /// Whether loudspeakers are at the user's ears, so that there is no echo to cancel.
+    pub fn set_headset(&self, headset: bool) {
+        self.worker.send(Command::Headset(headset));
+    }
+
+    /// Where playout says what it plays, so that its echo can be cancelled: for
+    /// [`Playout::set_render_reference`](crate::playout::Playout::set_render_reference).
+    pub fn render_reference(&self) -> RenderReference {
+        self.reference.clone()
+    }
+
+    /// Whether somebody speaks, how noisy the microphone is, whether it gives anything; also while
+    /// muted. For [`MicrophoneWatch`](crate::processing::health::MicrophoneWatch).
+    pub fn health(&self) -> MicrophoneHealth {
+        self.health.clone()
     }
 
     /// Bit rate of the encoder, kept within what is sensible for speech.
@@ -162,15 +200,27 @@ fn failed(error: DeviceError) -> MediaEvent {
 }
 
 /// What happens to captured blocks before the encoder: pure.
-#[derive(Default)]
 struct Chain {
     meter: LevelMeter,
+    processing: Processing,
     injection: Option<Arc<dyn AudioInjection>>,
     frame: Vec<f32>,
     was_muted: bool,
 }
 
 impl Chain {
+    fn new() -> (Self, RenderReference) {
+        let (processing, reference) = Processing::new(ProcessingSettings::default());
+        let chain = Self {
+            meter: LevelMeter::default(),
+            processing,
+            injection: None,
+            frame: Vec::with_capacity(FRAME_SAMPLES),
+            was_muted: false,
+        };
+        (chain, reference)
+    }
+
     /// Takes 10 ms; every second call returns the 20 ms to encode. While `muted` these are zeros.
     fn take(
         &mut self,
@@ -185,6 +235,8 @@ impl Chain {
             *sample = bounded(*sample);
         }
         self.meter.push(block);
+        // Also while muted, so that it still knows the room afterwards, and who speaks.
+        self.processing.process(block, now);
         if self.was_muted && !muted {
             for (index, sample) in block.iter_mut().take(FADE_IN_SAMPLES).enumerate() {
                 *sample *= index as f32 / FADE_IN_SAMPLES as f32;
@@ -203,6 +255,7 @@ impl Chain {
 
     /// Forgets what belongs to a source that is gone.
     fn clear(&mut self) {
+        self.processing.capture_changed();
         self.meter.clear();
         self.frame.clear();
     }
@@ -310,6 +363,14 @@ impl Thread {
                 self.chain.injection = injection;
                 Ok(())
             }
+            Command::Processing(settings) => {
+                self.chain.processing.set_settings(settings);
+                Ok(())
+            }
+            Command::Headset(headset) => {
+                self.chain.processing.set_headset(headset);
+                Ok(())
+            }
             Command::Bitrate(bitrate) => self.encoder.set_bitrate(bitrate),
             Command::ExpectedLoss(percent) => self.encoder.set_expected_loss(percent),
         };
@@ -320,7 +381,10 @@ impl Thread {
 
     fn note(&mut self, change: Option<SourceChange>, now: Instant) {
         match change {
-            Some(SourceChange::Begun) => self.timeline.resume(now),
+            Some(SourceChange::Begun) => {
+                self.chain.processing.capture_changed();
+                self.timeline.resume(now);
+            }
             Some(SourceChange::Ended) => self.chain.clear(),
             None => {}
         }
@@ -344,6 +408,7 @@ impl Thread {
     fn count_capture(&mut self) {
         let skipped = self.capture.take_skipped();
         self.timeline.skip(skipped);
+        self.chain.processing.capture_skipped(skipped);
         let capture = &self.capture;
         self.update_stats(|stats| {
             stats.skipped_samples += skipped;
@@ -355,9 +420,15 @@ impl Thread {
 
     fn process(&mut self, block: &mut Block, now: Instant) {
         let muted = self.shared.muted.load(Ordering::SeqCst);
-        let Some(frame) = self.chain.take(block, muted, now) else {
-            return;
-        };
+        let started = Instant::now();
+        let frame = self.chain.take(block, muted, now);
+        let processing_time = started.elapsed().as_secs_f64();
+        let alignment = self.chain.processing.alignment();
+        self.update_stats(|stats| {
+            stats.total_processing_time += processing_time;
+            stats.alignment = alignment;
+        });
+        let Some(frame) = frame else { return };
         let rtp_timestamp = self.timeline.advance();
         let started = Instant::now();
         let encoded = self.encoder.encode(&frame);
@@ -423,7 +494,7 @@ mod tests {
 
     #[test]
     fn muting_also_covers_what_was_captured_just_before() {
-        let mut chain = Chain::default();
+        let (mut chain, _) = Chain::new();
         assert!(
             chain
                 .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
@@ -439,7 +510,11 @@ mod tests {
 
     #[test]
     fn unmuting_fades_in() {
-        let mut chain = Chain::default();
+        let (mut chain, _) = Chain::new();
+        chain.processing.set_settings(ProcessingSettings {
+            original_sound: true,
+            ..ProcessingSettings::default()
+        });
         chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
         let frame = chain
             .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
@@ -468,7 +543,27 @@ mod tests {
         assert_eq!(timeline.advance(), 9 * 960, "never back");
     }
 
+    #[test]
+    fn a_muted_microphone_is_still_listened_to_for_hints() {
+        let (mut chain, _) = Chain::new();
+        let health = chain.processing.health();
+        for piece in crate::pcm::testing::voice(96_000).chunks_exact(BLOCK_SAMPLES) {
+            let mut block = SILENCE;
+            block.copy_from_slice(piece);
+            if let Some(frame) = chain.take(&mut block, true, Instant::now()) {
+                assert_eq!(frame, [0.0; FRAME_SAMPLES]);
+            }
+        }
+        let figures = health.get();
+        assert_eq!((figures.blocks, figures.silent_blocks), (200, 0));
+        for _ in 0..10 {
+            chain.take(&mut SILENCE.clone(), true, Instant::now());
+        }
+        assert_eq!(health.get().silent_blocks, 10);
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         /// Muted means that not one captured sample reaches the encoder.
         #[test]
         fn muted_is_silence_whatever_comes(
@@ -476,10 +571,8 @@ mod tests {
             inject in any::<bool>(),
             mute_at in 0_usize..40,
         ) {
-            let mut chain = Chain {
-                injection: inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>),
-                ..Chain::default()
-            };
+            let (mut chain, _) = Chain::new();
+            chain.injection = inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>);
             for (index, sample) in blocks.iter().enumerate() {
                 let muted = index >= mute_at;
                 if let Some(frame) = chain.take(&mut [*sample; BLOCK_SAMPLES], muted, Instant::now()) {

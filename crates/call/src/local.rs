@@ -42,13 +42,16 @@ impl LocalMedia {
     pub fn start(events: &MediaEvents) -> Self {
         let video_out = Arc::new(VideoFanOut::default());
         let audio_out = Arc::new(AudioFanOut::default());
+        let audio = AudioSend::start(Arc::clone(&audio_out) as _, Arc::clone(events));
+        let playout = Playout::start(Arc::clone(events));
+        playout.set_render_reference(Some(audio.render_reference()));
         Self {
             video: Arc::new(VideoSend::start(
                 Arc::clone(&video_out) as _,
                 Arc::clone(events),
             )),
-            audio: AudioSend::start(Arc::clone(&audio_out) as _, Arc::clone(events)),
-            playout: Playout::start(Arc::clone(events)),
+            audio,
+            playout,
             video_out,
             audio_out,
             camera: CameraSelection::None,
