@@ -61,7 +61,7 @@ pub(crate) fn synthetic_voice(seconds: f64, pitch_hz: f64, seed: u64) -> Vec<f32
             }
             let white = random.uniform();
             hiss = [white, 0.6 * hiss[1] + white - hiss[0]];
-            let noise = f64::from(hiss[1]) * (1.0 - syllable) * 0.25;
+            let noise = f64::from(hiss[1]) * (0.6 - 0.3 * syllable);
             (0.12 * sentence * (syllable * buzz + noise)) as f32
         })
         .collect()

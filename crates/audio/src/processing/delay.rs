@@ -46,6 +46,8 @@ const WEAK: f32 = 0.05;
 /// How far a peak has to stand out of the correlation's root mean square. The largest of 6144
 /// values of noise stands out 4 times.
 const CLEAR: f32 = 6.5;
+/// One that says that the delay has changed has to be clearer: music repeats itself.
+const CLEARER: f32 = 8.0;
 /// A peak of the slow correlation that is only followed may be weaker.
 const FOLLOWED: f32 = 5.0;
 /// As many looks in a row have to agree on a first delay, and on another one.
@@ -54,7 +56,7 @@ const CONFIRMATIONS: u32 = 3;
 /// Looks agree within this much, in samples at 8 kHz.
 const AGREE: usize = 3;
 /// A present delay whose peak is still this large, compared with the new one, has not gone.
-const REMAINS: f32 = 0.55;
+const REMAINS: f32 = 0.4;
 
 /// What a look at the signals has brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -252,7 +254,7 @@ impl DelayEstimator {
         let present = delay.round().max(0.0) as usize;
         let here = around(present);
         let (_, remains) = highest(&self.correlation[here.clone()], here.start);
-        let gone = clear && !here.contains(&peak) && remains < REMAINS * height;
+        let gone = height > CLEARER * power && !here.contains(&peak) && remains < REMAINS * height;
         if gone && self.confirm(peak, CONFIRMATIONS) {
             let now = interpolated(&self.correlation, peak);
             self.delay = Some(now);

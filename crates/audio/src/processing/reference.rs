@@ -126,7 +126,7 @@ impl RenderStream {
         let ahead = last.plays_at.saturating_duration_since(now);
         let since = now.saturating_duration_since(last.plays_at);
         let fresh = since < Duration::from_secs(1);
-        fresh.then(|| begins + (since.as_secs_f64() - ahead.as_secs_f64()) * RATE)
+        fresh.then_some(begins + (since.as_secs_f64() - ahead.as_secs_f64()) * RATE)
     }
 }
 
