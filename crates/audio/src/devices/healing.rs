@@ -265,11 +265,9 @@ impl Healing {
                 .find(|it| chosen.is_some_and(|id| is_same(id, &it.id)))
         };
         let chosen = exact.or_else(same).map(|it| Some(it.id.clone()));
-        let default = match devices.iter().find(|it| it.is_default) {
-            Some(device) => Some(Some(device.id.clone())),
-            // The system may know a default that it does not list.
-            None => (!devices.is_empty()).then_some(None),
-        };
+        // A system without a default, or with one that is none of these: any is better than none.
+        let default = devices.iter().find(|it| it.is_default);
+        let default = default.or(devices.first()).map(|it| Some(it.id.clone()));
         chosen.into_iter().chain(default).collect()
     }
 
@@ -624,6 +622,16 @@ mod tests {
         assert_eq!(healing.poll(now), Some(Step::Open(None)));
         healing.opened(known("a"), now);
         assert_eq!(healing.poll(now), None);
+    }
+
+    #[test]
+    fn without_a_default_the_first_one_will_do() {
+        let mut devices = list(&["a", "b"]);
+        devices[0].is_default = false;
+        let (mut healing, now) = (Healing::new(DeviceKind::Microphone), Instant::now());
+        healing.listed(&devices, now);
+        healing.choose(Some(Choice::Default));
+        assert_eq!(healing.poll(now), Some(Step::Open(Some("a".to_owned()))));
     }
 
     #[test]
