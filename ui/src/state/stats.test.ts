@@ -41,6 +41,22 @@ describe("statsRows", () => {
     expect(statsRows(sample(0, first), null, 3)).toEqual([]);
   });
 
+  it("shows how sound was buffered, filled in, repaired, stretched and how loud it is", () => {
+    const audio = (members: PeerStats[string]): PeerStats => ({ "inbound-rtp:audio": members });
+    const zero = { totalSamplesReceived: 0, concealmentEvents: 0, fecSamples: 0, insertedSamplesForDeceleration: 0, removedSamplesForAcceleration: 0, totalAudioEnergy: 0, totalSamplesDuration: 0, jitterBufferDelay: 0, jitterBufferTargetDelay: 0, jitterBufferEmittedCount: 0 };
+    const later = { totalSamplesReceived: 48_000, concealmentEvents: 3, fecSamples: 960, insertedSamplesForDeceleration: 48, removedSamplesForAcceleration: 0, totalAudioEnergy: 0.01, totalSamplesDuration: 1, jitterBufferDelay: 1920, jitterBufferTargetDelay: 1440, jitterBufferEmittedCount: 48_000, somethingNew: 7 };
+    const rows = statsRows(sample(1000, audio(later)), sample(0, audio(zero)), 2);
+    expect(value(rows, "audioDelay")).toBe("40 ms");
+    expect(value(rows, "audioTarget")).toBe("30 ms");
+    expect(value(rows, "concealments")).toBe("3");
+    expect(value(rows, "recovered")).toBe("2.0 % / –");
+    expect(value(rows, "stretched")).toBe("0.1 % / 0.0 %");
+    expect(value(rows, "loudness")).toBe("−20 dBFS");
+    expect(value(statsRows(sample(0, audio({ audioLevel: 0 })), null, 2), "loudness")).toBe("−∞ dBFS");
+    expect(rawMembers(audio(later)).some(({ member }) => member === "somethingNew")).toBe(true);
+    expect(rawMembers(audio({ nested: { a: 1 } } as never))).toEqual([{ object: "inbound-rtp:audio", member: "nested", value: '{"a":1}' }]);
+  });
+
   it("does not take a counter that began anew for a rate", () => {
     const rows = statsRows(sample(2000, first), sample(0, second), 2);
     expect(value(rows, "sent")).toBeUndefined();

@@ -26,8 +26,13 @@ export type RowName =
   | "soundSent"
   | "soundReceived"
   | "concealed"
+  | "concealments"
+  | "recovered"
+  | "stretched"
+  | "loudness"
   | "videoDelay"
   | "audioDelay"
+  | "audioTarget"
   | "freezes"
   | "repairs"
   | "keyFrames"
@@ -55,8 +60,13 @@ export function statsRows(now: StatsSample, before: StatsSample | null, peer: nu
     ["soundSent", bitrate(rates.perSecond("bytesSent", ["outbound-rtp:audio"]))],
     ["soundReceived", bitrate(rates.perSecond("bytesReceived", ["inbound-rtp:audio"]))],
     ["concealed", percent(rates.ratio("inbound-rtp:audio", "concealedSamples", "totalSamplesReceived"))],
+    ["concealments", count(number(current, "inbound-rtp:audio", "concealmentEvents"))],
+    ["recovered", shares(rates.ratio("inbound-rtp:audio", "fecSamples", "totalSamplesReceived"), rates.ratio("inbound-rtp:audio", "dredSamples", "totalSamplesReceived"))],
+    ["stretched", shares(rates.ratio("inbound-rtp:audio", "insertedSamplesForDeceleration", "totalSamplesReceived"), rates.ratio("inbound-rtp:audio", "removedSamplesForAcceleration", "totalSamplesReceived"))],
+    ["loudness", loudness(rates.ratio("inbound-rtp:audio", "totalAudioEnergy", "totalSamplesDuration"), number(current, "inbound-rtp:audio", "audioLevel"))],
     ["videoDelay", ms(rates.ratio("inbound-rtp:video", "jitterBufferDelay", "jitterBufferEmittedCount"))],
     ["audioDelay", ms(rates.ratio("inbound-rtp:audio", "jitterBufferDelay", "jitterBufferEmittedCount"))],
+    ["audioTarget", ms(rates.ratio("inbound-rtp:audio", "jitterBufferTargetDelay", "jitterBufferEmittedCount"))],
     ["freezes", count(number(current, "inbound-rtp:video", "freezeCount"))],
     ["repairs", pairOf(number(current, "inbound-rtp:video", "nackCount"), number(current, "outbound-rtp:video", "nackCount"))],
     ["keyFrames", pairOf(number(current, "inbound-rtp:video", "pliCount"), number(current, "outbound-rtp:video", "pliCount"))],
@@ -154,6 +164,18 @@ function percent(fraction: number | null): string | null {
   return fraction === null ? null : `${(fraction * 100).toFixed(1)} %`;
 }
 
+/** Two shares of all samples; the one that is not known is a dash. */
+function shares(a: number | null, b: number | null): string | null {
+  return a === null && b === null ? null : `${percent(a) ?? "–"} / ${percent(b) ?? "–"}`;
+}
+
+/** Level in dB below full scale, from the energy of the last second or, without it, the level now. */
+function loudness(energyPerSecond: number | null, level: number | null): string | null {
+  const rms = energyPerSecond !== null ? Math.sqrt(Math.max(0, energyPerSecond)) : level;
+  if (rms === null) return null;
+  return rms < 0.00001 ? "−∞ dBFS" : `${Math.round(20 * Math.log10(rms)).toString().replace("-", "−")} dBFS`;
+}
+
 function count(value: number | null): string | null {
   return value === null ? null : String(value);
 }
@@ -179,7 +201,8 @@ function path(stats: PeerStats): string | null {
   return typeof protocol === "string" ? `${parts.join(" → ")}, ${protocol}` : parts.join(" → ");
 }
 
-function plain(value: number | string | boolean | null | undefined): string {
+function plain(value: unknown): string {
+  if (typeof value === "object") return JSON.stringify(value);
   return typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toFixed(6))) : String(value);
 }
 
