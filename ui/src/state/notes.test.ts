@@ -69,4 +69,39 @@ describe("Notes", () => {
     notes.close("a");
     expect(notes.shown).toBeNull();
   });
+
+  it("are not said again with the same words, but stay longer", () => {
+    notes.push(note("a"));
+    clock.advance(NOTE_MS - 1);
+    notes.push(note("a"));
+    expect(seen).toEqual(["a"]);
+    clock.advance(NOTE_MS - 1);
+    expect(notes.shown?.key).toBe("a");
+    clock.advance(1);
+    expect(notes.shown).toBeNull();
+  });
+
+  it("that are urgent come first, and the other one afterwards", () => {
+    notes.push(note("a"));
+    notes.push(note("b"));
+    notes.push(note("now", { urgent: true }));
+    clock.advance(3 * NOTE_MS);
+    expect(seen).toEqual(["a", "now", "a", "b", null]);
+  });
+
+  it("that are urgent wait for one that is being read", () => {
+    notes.push(note("a"));
+    notes.hold(true);
+    notes.push(note("now", { urgent: true }));
+    expect(seen).toEqual(["a"]);
+  });
+
+  it("that were to stay go after their time once released", () => {
+    notes.push(note("a", { sticky: true }));
+    clock.advance(60_000);
+    notes.release("a");
+    expect(notes.shown?.key).toBe("a");
+    clock.advance(NOTE_MS);
+    expect(notes.shown).toBeNull();
+  });
 });

@@ -10,12 +10,14 @@ export const MAX_WAITING = 4;
 export interface Note {
   /** A newer note with the same key takes the place of the older one. */
   key: string;
-  tone: "plain" | "good" | "error";
+  tone: "plain" | "good" | "error" | "muted";
   title: string;
   detail?: string | undefined;
-  action?: { label: string; run: () => void } | undefined;
+  action?: { label: string; key?: string | undefined; run: () => void } | undefined;
   /** Stays until closed. */
   sticky?: boolean | undefined;
+  /** Takes the place of the note that is shown, which comes back afterwards. */
+  urgent?: boolean | undefined;
 }
 
 export class Notes {
@@ -38,11 +40,22 @@ export class Notes {
   }
 
   push(note: Note): void {
+    this.#waiting = this.#waiting.filter((other) => other.key !== note.key);
+    if (this.#shown !== null && same(this.#shown, note)) {
+      // Said already: it stays a while longer, and nobody hears it again.
+      if (!this.#held && this.#timer !== null) this.#start(NOTE_MS);
+      return;
+    }
     if (this.#shown?.key === note.key || this.#shown === null) {
       this.#show(note);
       return;
     }
-    this.#waiting = this.#waiting.filter((other) => other.key !== note.key);
+    if (note.urgent && !this.#held) {
+      this.#waiting.unshift(this.#shown);
+      this.#waiting.length = Math.min(this.#waiting.length, MAX_WAITING);
+      this.#show(note);
+      return;
+    }
     this.#waiting.push(note);
     if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
     // An error that stays must not hide what comes after it.
@@ -53,6 +66,16 @@ export class Notes {
   close(key: string): void {
     this.#waiting = this.#waiting.filter((note) => note.key !== key);
     if (this.#shown?.key === key) this.#next();
+  }
+
+  /** A note that was to stay may go after its time. */
+  release(key: string): void {
+    if (this.#shown?.key === key) {
+      this.#shown = { ...this.#shown, sticky: false };
+      if (!this.#held && this.#timer === null) this.#start(NOTE_MS);
+    } else {
+      this.close(key);
+    }
   }
 
   /** Pointer or focus is on the note: time stands still. */
@@ -103,4 +126,9 @@ export class Notes {
     if (this.#timer !== null) this.#clock.clear(this.#timer);
     this.#timer = null;
   }
+}
+
+/** Nothing new: the same words, and no action that could mean something else. */
+function same(a: Note, b: Note): boolean {
+  return a.key === b.key && a.title === b.title && a.detail === b.detail && a.tone === b.tone && !a.action && !b.action;
 }
