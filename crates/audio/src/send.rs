@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Instant;
 
 use crate::capture::{Capture, SourceChange};
-use crate::level::{AudioLevel, LevelMeter, SharedLevel, mean_square};
-use crate::opus::{Encoded, FRAME_SAMPLES, OpusEncoder};
+use crate::level::{AudioLevel, LevelMeter, SharedLevel};
+use crate::opus::{Content, Encoded, EncoderSettings, FrameLength, OpusEncoder};
 use crate::priority::raise_current_thread;
 use crate::processing::alignment::AlignmentStats;
 use crate::processing::health::MicrophoneHealth;
@@ -23,7 +23,7 @@ use crate::{BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE, bounded, duration_of,
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
 use ahoy_media::selection::MicrophoneSelection;
-use ahoy_media::units::{AUDIO_CLOCK_HZ, Bitrate};
+use ahoy_media::units::AUDIO_CLOCK_HZ;
 use ahoy_media::worker::Worker;
 
 /// One source follows another without a pause if it begins within so many samples: what is sent
@@ -61,7 +61,7 @@ pub struct AudioSendStats {
     pub clock_drift_ppm: f64,
     /// Ours: seconds spent encoding.
     pub total_encode_time: f64,
-    /// Ours: 20 ms of silence that needed no packet.
+    /// Ours: frames of silence that needed no packet.
     pub silent_frames: u64,
     /// Ours: blocks that the encoder refused.
     pub encode_errors: u64,
@@ -84,8 +84,8 @@ enum Command {
     Stereo(bool),
     Processing(ProcessingSettings),
     Headset(bool),
-    Bitrate(Bitrate),
-    ExpectedLoss(u8),
+    Content(Content),
+    Encoding(EncoderSettings),
     Injection(Option<Arc<dyn AudioInjection>>),
 }
 
@@ -107,10 +107,11 @@ impl AudioSend {
             ..Shared::default()
         });
         let (for_thread, died) = (shared.clone(), events.clone());
-        let work = move |commands| match OpusEncoder::new() {
-            Ok(encoder) => Thread::new(sink, events, for_thread, chain, encoder).run(&commands),
-            Err(error) => events(failed(DeviceError::new(DeviceProblem::Failed, error))),
-        };
+        let work =
+            move |commands| match OpusEncoder::new(Content::Voice, EncoderSettings::default()) {
+                Ok(encoder) => Thread::new(sink, events, for_thread, chain, encoder).run(&commands),
+                Err(error) => events(failed(DeviceError::new(DeviceProblem::Failed, error))),
+            };
         let died = move |detail| died(failed(DeviceError::new(DeviceProblem::Failed, detail)));
         Self {
             worker: Worker::start("audio-send", work, died),
@@ -161,14 +162,15 @@ impl AudioSend {
         self.health.clone()
     }
 
-    /// Bit rate of the encoder, kept within what is sensible for speech.
-    pub fn set_bitrate(&self, bitrate: Bitrate) {
-        self.worker.send(Command::Bitrate(bitrate));
+    /// How the sound is encoded and protected from the next packet on, as
+    /// [`Redundancy`](crate::redundancy::Redundancy) says.
+    pub fn set_encoding(&self, settings: EncoderSettings) {
+        self.worker.send(Command::Encoding(settings));
     }
 
-    /// How many packets of a hundred are expected to get lost: more loss, more repair data.
-    pub fn set_expected_loss(&self, percent: u8) {
-        self.worker.send(Command::ExpectedLoss(percent));
+    /// Whether a voice is sent or, for "Original sound", anything as it is: stereo and full band.
+    pub fn set_content(&self, content: Content) {
+        self.worker.send(Command::Content(content));
     }
 
     /// What the microphone hears, also while muted.
@@ -204,7 +206,9 @@ struct Chain {
     meter: LevelMeter,
     processing: Processing,
     injection: Option<Arc<dyn AudioInjection>>,
-    frame: Vec<f32>,
+    /// Left and right, for the encoder.
+    frame: Vec<[f32; 2]>,
+    frame_length: FrameLength,
     was_muted: bool,
 }
 
@@ -215,19 +219,22 @@ impl Chain {
             meter: LevelMeter::default(),
             processing,
             injection: None,
-            frame: Vec::with_capacity(FRAME_SAMPLES),
+            frame: Vec::with_capacity(FrameLength::Ms60.samples()),
+            frame_length: FrameLength::default(),
             was_muted: false,
         };
         (chain, reference)
     }
 
-    /// Takes 10 ms; every second call returns the 20 ms to encode. While `muted` these are zeros.
+    /// Takes 10 ms; when they complete a frame, it is swapped into `out` for the encoder. While
+    /// `muted` it is zeros.
     fn take(
         &mut self,
         block: &mut Block,
         muted: bool,
         now: Instant,
-    ) -> Option<[f32; FRAME_SAMPLES]> {
+        out: &mut Vec<[f32; 2]>,
+    ) -> bool {
         if let Some(injection) = &self.injection {
             injection.fill(block, now);
         }
@@ -244,13 +251,17 @@ impl Chain {
         }
         self.was_muted = muted;
         if muted {
-            self.frame.fill(0.0);
+            self.frame.fill([0.0; 2]);
             *block = SILENCE;
         }
-        self.frame.extend_from_slice(block);
-        let frame = *self.frame.first_chunk::<FRAME_SAMPLES>()?;
-        self.frame.clear();
-        Some(frame)
+        self.frame.extend(block.iter().map(|sample| [*sample; 2]));
+        let length = self.frame_length.samples();
+        if self.frame.len() < length {
+            return false;
+        }
+        out.clear();
+        out.extend(self.frame.drain(..length));
+        true
     }
 
     /// Forgets what belongs to a source that is gone.
@@ -271,11 +282,14 @@ struct Timeline {
 }
 
 impl Timeline {
+    /// 20 ms, the shortest packet: pauses are multiples of it.
+    const STEP: u64 = FrameLength::Ms20.samples() as u64;
+
     /// A source begins, after a pause or in the place of another one.
     fn resume(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.epoch).as_secs_f64();
-        let frames = (elapsed * f64::from(AUDIO_CLOCK_HZ)) as u64 / FRAME_SAMPLES as u64;
-        let next = frames * FRAME_SAMPLES as u64;
+        let frames = (elapsed * f64::from(AUDIO_CLOCK_HZ)) as u64 / Self::STEP;
+        let next = frames * Self::STEP;
         if next > self.next + MAX_SEAM {
             self.next = next;
             self.skipped = 0;
@@ -286,15 +300,15 @@ impl Timeline {
     /// fill a hole packet by packet.
     fn skip(&mut self, samples: u64) {
         self.skipped += samples;
-        let whole = self.skipped / FRAME_SAMPLES as u64 * FRAME_SAMPLES as u64;
+        let whole = self.skipped / Self::STEP * Self::STEP;
         self.next += whole;
         self.skipped -= whole;
     }
 
-    /// Media time of the next packet; wraps.
-    fn advance(&mut self) -> u32 {
+    /// Media time of the next packet, which holds `samples`; wraps.
+    fn advance(&mut self, samples: usize) -> u32 {
         let timestamp = self.next as u32;
-        self.next += FRAME_SAMPLES as u64;
+        self.next += samples as u64;
         timestamp
     }
 }
@@ -304,6 +318,8 @@ struct Thread {
     shared: Arc<Shared>,
     chain: Chain,
     encoder: OpusEncoder,
+    /// What is being encoded.
+    frame: Vec<[f32; 2]>,
     timeline: Timeline,
     capture: Capture,
     silent: bool,
@@ -322,6 +338,7 @@ impl Thread {
             shared,
             chain,
             encoder,
+            frame: Vec::with_capacity(FrameLength::Ms60.samples()),
             timeline: Timeline {
                 epoch: Instant::now(),
                 next: 0,
@@ -371,8 +388,12 @@ impl Thread {
                 self.chain.processing.set_headset(headset);
                 Ok(())
             }
-            Command::Bitrate(bitrate) => self.encoder.set_bitrate(bitrate),
-            Command::ExpectedLoss(percent) => self.encoder.set_expected_loss(percent),
+            Command::Content(content) => self.encoder.set_content(content),
+            Command::Encoding(settings) => {
+                let result = self.encoder.set(settings);
+                self.chain.frame_length = self.encoder.settings().frame_length;
+                result
+            }
         };
         if let Err(error) = result {
             tracing::warn!(%error, "the Opus encoder refused a setting");
@@ -421,23 +442,32 @@ impl Thread {
     fn process(&mut self, block: &mut Block, now: Instant) {
         let muted = self.shared.muted.load(Ordering::SeqCst);
         let started = Instant::now();
-        let frame = self.chain.take(block, muted, now);
+        let complete = self.chain.take(block, muted, now, &mut self.frame);
         let processing_time = started.elapsed().as_secs_f64();
         let alignment = self.chain.processing.alignment();
         self.update_stats(|stats| {
             stats.total_processing_time += processing_time;
             stats.alignment = alignment;
         });
-        let Some(frame) = frame else { return };
-        let rtp_timestamp = self.timeline.advance();
+        if !complete {
+            return;
+        }
+        let rtp_timestamp = self.timeline.advance(self.frame.len());
         let started = Instant::now();
-        let encoded = self.encoder.encode(&frame);
+        let encoded = self.encoder.encode(&self.frame);
         let encode_time = started.elapsed().as_secs_f64();
-        let duration = duration_of(FRAME_SAMPLES as u64).as_secs_f64();
+        let duration = duration_of(self.frame.len() as u64).as_secs_f64();
+        let power = self
+            .frame
+            .as_flattened()
+            .iter()
+            .map(|it| it * it)
+            .sum::<f32>()
+            / (2 * self.frame.len()) as f32;
         self.update_stats(|stats| {
             stats.total_encode_time += encode_time;
             stats.total_samples_duration += duration;
-            stats.total_audio_energy += f64::from(mean_square(&frame)) * duration;
+            stats.total_audio_energy += f64::from(power) * duration;
         });
         let data = match encoded {
             Ok(Encoded::Packet(data)) => {
@@ -475,7 +505,7 @@ impl Thread {
     }
 }
 
-const _: () = assert!(FRAME_SAMPLES == 2 * BLOCK_SAMPLES);
+const _: () = assert!(FrameLength::Ms20.samples() == 2 * BLOCK_SAMPLES);
 
 #[cfg(test)]
 mod tests {
@@ -494,14 +524,10 @@ mod tests {
 
     #[test]
     fn muting_also_covers_what_was_captured_just_before() {
-        let (mut chain, _) = Chain::new();
-        assert!(
-            chain
-                .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
-                .is_none()
-        );
-        let frame = chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
-        assert_eq!(frame, Some([0.0; FRAME_SAMPLES]));
+        let ((mut chain, _), mut frame) = (Chain::new(), Vec::new());
+        assert!(!chain.take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now(), &mut frame));
+        assert!(chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now(), &mut frame));
+        assert_eq!(frame, [[0.0; 2]; 2 * BLOCK_SAMPLES]);
         assert!(
             chain.meter.shared().get().peak > 0.4,
             "the meter still shows the voice"
@@ -510,19 +536,15 @@ mod tests {
 
     #[test]
     fn unmuting_fades_in() {
-        let (mut chain, _) = Chain::new();
+        let ((mut chain, _), mut frame) = (Chain::new(), Vec::new());
         chain.processing.set_settings(ProcessingSettings {
             original_sound: true,
             ..ProcessingSettings::default()
         });
-        chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now());
-        let frame = chain
-            .take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now())
-            .expect("20 ms");
-        assert_eq!(
-            (frame[0], frame[BLOCK_SAMPLES], frame[FRAME_SAMPLES - 1]),
-            (0.0, 0.0, 0.5)
-        );
+        chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now(), &mut frame);
+        chain.take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now(), &mut frame);
+        let heard = [0, BLOCK_SAMPLES, 2 * BLOCK_SAMPLES - 1].map(|at| frame[at][0]);
+        assert_eq!(heard, [0.0, 0.0, 0.5]);
     }
 
     #[test]
@@ -534,13 +556,13 @@ mod tests {
             skipped: 0,
         };
         timeline.resume(epoch + Duration::from_millis(110));
-        assert_eq!(timeline.advance(), 5 * 960);
+        assert_eq!(timeline.advance(960), 5 * 960);
         timeline.skip(500);
-        assert_eq!(timeline.advance(), 6 * 960);
+        assert_eq!(timeline.advance(960), 6 * 960);
         timeline.skip(500);
-        assert_eq!(timeline.advance(), 8 * 960);
+        assert_eq!(timeline.advance(960), 8 * 960);
         timeline.resume(epoch);
-        assert_eq!(timeline.advance(), 9 * 960, "never back");
+        assert_eq!(timeline.advance(960), 9 * 960, "never back");
     }
 
     #[test]
@@ -571,13 +593,14 @@ mod tests {
             inject in any::<bool>(),
             mute_at in 0_usize..40,
         ) {
-            let (mut chain, _) = Chain::new();
+            let ((mut chain, _), mut frame) = (Chain::new(), Vec::new());
             chain.injection = inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>);
             for (index, sample) in blocks.iter().enumerate() {
                 let muted = index >= mute_at;
-                if let Some(frame) = chain.take(&mut [*sample; BLOCK_SAMPLES], muted, Instant::now()) {
-                    prop_assert!(!muted || frame.iter().all(|sample| *sample == 0.0));
-                    prop_assert!(frame.iter().all(|sample| sample.abs() <= 1.0));
+                if chain.take(&mut [*sample; BLOCK_SAMPLES], muted, Instant::now(), &mut frame) {
+                    let samples = frame.as_flattened();
+                    prop_assert!(!muted || samples.iter().all(|sample| *sample == 0.0));
+                    prop_assert!(samples.iter().all(|sample| sample.abs() <= 1.0));
                 }
             }
         }

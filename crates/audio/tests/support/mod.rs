@@ -7,7 +7,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ahoy_audio::opus::{Encoded, FRAME_SAMPLES, MAX_PACKET_SAMPLES, OpusDecoder, OpusEncoder};
+use ahoy_audio::opus::{
+    Content, Encoded, EncoderSettings, FRAME_SAMPLES, MAX_PACKET_SAMPLES, OpusDecoder, OpusEncoder,
+    SoundDecoder,
+};
 use ahoy_audio::playout::RemoteAudio;
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
@@ -35,13 +38,13 @@ impl Collector {
     /// The sound in what was sent; unsent silence is left out.
     pub(crate) fn decode(&self) -> Vec<f32> {
         let mut decoder = OpusDecoder::new().expect("decoder");
-        let mut out = Box::new([0.0; MAX_PACKET_SAMPLES]);
+        let mut out = Box::new([[0.0; 2]; MAX_PACKET_SAMPLES]);
         let mut all = Vec::new();
         for packet in self.packets() {
             let samples = decoder
                 .decode(&packet.data, &mut out)
                 .expect("our own packets");
-            all.extend_from_slice(&out[..samples]);
+            all.extend(out[..samples].iter().map(|pair| pair[0]));
         }
         all
     }
@@ -187,15 +190,16 @@ impl Speaker {
 }
 
 fn hum(remote: &RemoteAudio, hz: f32, stop: &AtomicBool) {
-    let mut encoder = OpusEncoder::new().expect("encoder");
+    let mut encoder =
+        OpusEncoder::new(Content::Voice, EncoderSettings::default()).expect("encoder");
     let start = Instant::now();
     for number in 0_u32.. {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let frame: [f32; FRAME_SAMPLES] = std::array::from_fn(|i| {
+        let frame: [[f32; 2]; FRAME_SAMPLES] = std::array::from_fn(|i| {
             let time = (f64::from(number) * FRAME_SAMPLES as f64 + i as f64) / 48_000.0;
-            (0.5 * (std::f64::consts::TAU * f64::from(hz) * time).sin()) as f32
+            [(0.5 * (std::f64::consts::TAU * f64::from(hz) * time).sin()) as f32; 2]
         });
         if let Ok(Encoded::Packet(data)) = encoder.encode(&frame) {
             let audio = EncodedAudio {

@@ -1,0 +1,172 @@
+//! Opus packets to sound, and sound where packets are missing.
+
+use std::ops::Range;
+
+use opusic_sys as sys;
+
+use super::library::{self, Refused};
+use super::packet::packet_samples;
+use super::{DTX_BYTES, MAX_PACKET_SAMPLES};
+use ahoy_media::codec::CodecError;
+use ahoy_media::units::AUDIO_CLOCK_HZ;
+
+/// From 5 up, missing sound is invented by a neural network ("deep PLC") rather than by repeating
+/// waves: a quarter of a millisecond per missing packet, nothing otherwise.
+const DEEP_CONCEALMENT: i32 = 5;
+/// From 6 up, speech at low rates, repaired speech above all, is enhanced as well (OSCE LACE).
+const ENHANCEMENT: i32 = 6;
+/// Bits per second below which enhancement is heard, and above which it no longer is.
+const ENHANCE_BELOW: f32 = 36_000.0;
+const ENHANCE_UNTIL: f32 = 40_000.0;
+
+/// Decodes packets, and makes up for those that are missing. What the jitter buffer needs of a
+/// decoder, so that its tests can do without the real one.
+pub trait SoundDecoder {
+    /// Decodes a packet to the front of `out` and returns how many samples it holds.
+    ///
+    /// # Errors
+    /// [`CodecError`] for a malformed or empty packet; the decoder stays usable.
+    fn decode(
+        &mut self,
+        packet: &[u8],
+        out: &mut [[f32; 2]; MAX_PACKET_SAMPLES],
+    ) -> Result<usize, CodecError>;
+
+    /// Restores the samples just before `next_packet` from the in-band FEC in it; without such
+    /// data it conceals. `out` is as long as a frame of that packet.
+    ///
+    /// # Errors
+    /// [`CodecError`] for a malformed packet, or a length that is no multiple of 2.5 ms.
+    fn decode_fec(&mut self, next_packet: &[u8], out: &mut [[f32; 2]]) -> Result<(), CodecError>;
+
+    /// Reads the deep redundancy of a packet and returns which samples it covers, counted
+    /// backwards from the packet: from the nearest to the farthest; `None` when it has none.
+    fn parse_dred(&mut self, packet: &[u8]) -> Option<Range<usize>>;
+
+    /// Restores the samples that begin `before` samples before the packet that was parsed last.
+    ///
+    /// # Errors
+    /// [`CodecError`] for a length that is no multiple of 2.5 ms.
+    fn decode_dred(&mut self, before: usize, out: &mut [[f32; 2]]) -> Result<(), CodecError>;
+
+    /// Invents a plausible continuation; after a silence packet that is comfort noise.
+    ///
+    /// # Errors
+    /// [`CodecError`] for a length that is no multiple of 2.5 ms.
+    fn conceal(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError>;
+
+    /// Forgets everything heard so far.
+    fn reset(&mut self);
+}
+
+/// Opus packets of any duration and any number of channels to stereo.
+#[derive(Debug)]
+pub struct OpusDecoder {
+    decoder: library::Decoder,
+    dred: library::Dred,
+    /// Smoothed, in bits per second.
+    bitrate: f32,
+    enhancing: bool,
+}
+
+impl OpusDecoder {
+    /// A decoder that has heard nothing yet.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the library refuses, which only happens without memory.
+    pub fn new() -> Result<Self, CodecError> {
+        let mut decoder = library::Decoder::new().map_err(setup_error)?;
+        decoder
+            .set(sys::OPUS_SET_COMPLEXITY_REQUEST, DEEP_CONCEALMENT)
+            .map_err(setup_error)?;
+        Ok(Self {
+            decoder,
+            dred: library::Dred::new().map_err(setup_error)?,
+            bitrate: ENHANCE_UNTIL,
+            enhancing: false,
+        })
+    }
+
+    /// Enhancement costs as much as decoding and is only heard at low rates.
+    fn follow_bitrate(&mut self, bytes: usize, samples: usize) {
+        if bytes <= DTX_BYTES || samples == 0 {
+            return;
+        }
+        let now = bytes as f32 * 8.0 * AUDIO_CLOCK_HZ as f32 / samples as f32;
+        self.bitrate += (now - self.bitrate) * 0.02;
+        let enhancing = if self.enhancing {
+            self.bitrate < ENHANCE_UNTIL
+        } else {
+            self.bitrate < ENHANCE_BELOW
+        };
+        if enhancing != self.enhancing {
+            let complexity = if enhancing {
+                ENHANCEMENT
+            } else {
+                DEEP_CONCEALMENT
+            };
+            // Fails only for a wrong number, which is a constant.
+            let _ = self
+                .decoder
+                .set(sys::OPUS_SET_COMPLEXITY_REQUEST, complexity);
+            self.enhancing = enhancing;
+        }
+    }
+}
+
+impl SoundDecoder for OpusDecoder {
+    fn decode(
+        &mut self,
+        packet: &[u8],
+        out: &mut [[f32; 2]; MAX_PACKET_SAMPLES],
+    ) -> Result<usize, CodecError> {
+        // An empty packet would mean "conceal" to the library.
+        let samples = packet_samples(packet)?;
+        self.follow_bitrate(packet.len(), samples);
+        let samples = self
+            .decoder
+            .decode(Some(packet), out, false)
+            .map_err(decode_error)?;
+        Ok(samples)
+    }
+
+    fn decode_fec(&mut self, next_packet: &[u8], out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        packet_samples(next_packet)?;
+        self.decoder
+            .decode(Some(next_packet), out, true)
+            .map_err(decode_error)?;
+        Ok(())
+    }
+
+    fn parse_dred(&mut self, packet: &[u8]) -> Option<Range<usize>> {
+        let second = AUDIO_CLOCK_HZ as usize;
+        let (first, last) = self.dred.parse(packet, second).ok()??;
+        Some(last..first)
+    }
+
+    fn decode_dred(&mut self, before: usize, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        self.decoder
+            .decode_dred(&self.dred, before, out)
+            .map_err(decode_error)?;
+        Ok(())
+    }
+
+    fn conceal(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        self.decoder
+            .decode(None, out, false)
+            .map_err(decode_error)?;
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.decoder.reset();
+    }
+}
+
+fn setup_error(error: Refused) -> CodecError {
+    CodecError::Setup(error.to_string())
+}
+
+fn decode_error(error: Refused) -> CodecError {
+    CodecError::Decode(error.to_string())
+}
