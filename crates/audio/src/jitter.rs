@@ -2,8 +2,9 @@
 //!
 //! Pure: every call is told what time it is. The delay follows what the packets need
 //! ([`delay`]); too much or too little of it is corrected by playing a little faster or slower
-//! ([`stretch`]). What is missing is restored from the next packet's repair data, or concealed,
-//! fading out after 100 ms. While the sender is silent (DTX) there is comfort noise.
+//! ([`stretch`]). What is missing is restored from the in-band FEC of the next packet, else from
+//! the deep redundancy (DRED) of a later one, else invented, fading out after 100 ms. While the
+//! sender is silent (DTX) there is comfort noise.
 //!
 //! ```text
 //!        packet            it is time to play it
@@ -13,11 +14,15 @@
 //! ```
 
 mod delay;
+mod losses;
 mod sequence;
+mod slack;
+mod sound;
 mod stats;
 mod stretch;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,10 +31,12 @@ pub use self::stats::AudioReceiveStats;
 
 use self::delay::DelayEstimator;
 use self::sequence::{Sequence, Verdict};
+use self::slack::Slack;
+use self::sound::{FADE_END, Sound};
 use crate::opus::{
-    FRAME_SAMPLES, MAX_PACKET_SAMPLES, OpusDecoder, has_repair_data, is_silence, packet_samples,
+    FRAME_SAMPLES, OpusDecoder, SoundDecoder, fec_samples, is_silence, packet_samples,
 };
-use crate::{BLOCK_SAMPLES, Block, SILENCE, bounded};
+use crate::{BLOCK_SAMPLES, StereoBlock};
 use ahoy_media::codec::CodecError;
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::AUDIO_CLOCK_HZ;
@@ -41,10 +48,6 @@ const MAX_PAYLOAD_BYTES: usize = 1_500;
 const MAX_PACKETS: usize = 256;
 /// Sound that is kept at most: 2 s. Beyond it nobody waits for an answer any more.
 const MAX_SPAN: i64 = 96_000;
-/// Concealment begins to fade after 100 ms and is silent after 200: longer inventions sound
-/// like a robot.
-const FADE_START: i64 = 4_800;
-const FADE_END: i64 = 9_600;
 /// Silence after concealment counts as concealed up to 1 s, then as a pause of the sender.
 const MAX_CONCEALED_RUN: i64 = 48_000;
 /// A hole in the media time of more than this is skipped rather than filled.
@@ -52,46 +55,54 @@ const MAX_GAP: i64 = 24_000;
 /// Later than the target by more than this, and sound is skipped rather than played faster:
 /// catching up would take several seconds.
 const MAX_EXCESS: i64 = 9_600;
-/// Differences between actual and wanted delay that are left alone.
+/// Differences between actual and wanted delay that are left alone while somebody speaks.
 const TOO_LATE: i64 = 480;
-const TOO_EARLY: i64 = 240;
+const TOO_EARLY: i64 = 480;
+/// Blocks for which a pause is waited for before speech is played faster: 3 s.
+const PATIENCE: u32 = 300;
+/// Blocks for which a pause is waited for before speech is played slower: half a second.
+const IMPATIENCE: u32 = 50;
 /// Later than the target by this, pieces are left out even where they do not fit so well.
-const URGENT: i64 = 2_880;
+const URGENT: i64 = 4_800;
+/// Packets in a row that concealment may take the beginning of: after more, the network has become
+/// slower, and they are played late rather than never.
+const MAX_REPAID_IN_A_ROW: u32 = 4;
 /// Blocks between two changes of speed, so that speech does not sound hasty.
 const STRETCH_PAUSE: u32 = 3;
-/// Samples over which invented and real sound are blended: 5 ms.
-const BLEND: usize = 240;
-/// What the decoder conceals at least, and a multiple of: 2.5 ms.
-const CONCEAL_STEP: usize = 120;
 /// A media time further than this from what the clock says is a restart of the sender: 5 s.
 const PLAUSIBLE: i64 = 240_000;
+/// Packets after a hole whose redundancy is looked at.
+const REDUNDANCY_DEPTH: usize = 2;
 
 /// Collects the packets of one remote track and gives out 10 ms at a time.
 #[derive(Debug)]
-pub struct AudioJitterBuffer {
+pub struct AudioJitterBuffer<D = OpusDecoder> {
     epoch: Instant,
-    decoder: OpusDecoder,
-    scratch: Box<[f32; MAX_PACKET_SAMPLES]>,
     sequence: Sequence,
     delay: DelayEstimator,
     slack: Slack,
     packets: BTreeMap<i64, Stored>,
     state: State,
-    /// Decoded and not yet played.
-    decoded: Vec<f32>,
-    /// Media time just after `decoded`.
+    sound: Sound<D>,
+    /// Media time just after what has been decoded.
     next: i64,
     /// Concealed while nothing was there: counts against what is then found missing.
     debt: i64,
-    /// Sound was skipped: lead over to what comes next.
-    skipped: bool,
-    /// Concealed without interruption.
-    concealed_run: i64,
+    /// Packets of which concealment took the beginning, without one in between that came in time.
+    repaid_in_a_row: u32,
+    /// The media time of the packet before which something is missing.
+    bridging: Option<i64>,
+    /// The media time of the packet whose deep redundancy was read last, and what it covers.
+    redundancy: Option<(i64, Option<Range<usize>>)>,
     /// The last packet said that silence begins.
     silent: bool,
     /// Duration of the last packet.
     packet: i64,
     since_stretch: u32,
+    /// Blocks played too late while nobody paused.
+    too_late: u32,
+    /// Blocks played too early while nobody paused.
+    too_early: u32,
     stats: AudioReceiveStats,
 }
 
@@ -115,25 +126,33 @@ impl AudioJitterBuffer {
     /// # Errors
     /// [`CodecError`] when no decoder can be created.
     pub fn new(now: Instant) -> Result<Self, CodecError> {
-        Ok(Self {
+        Ok(Self::with_decoder(OpusDecoder::new()?, now))
+    }
+}
+
+impl<D: SoundDecoder> AudioJitterBuffer<D> {
+    /// An empty buffer with this decoder. `now` is the earliest time it will be told.
+    pub fn with_decoder(decoder: D, now: Instant) -> Self {
+        Self {
             epoch: now,
-            decoder: OpusDecoder::new()?,
-            scratch: Box::new([0.0; MAX_PACKET_SAMPLES]),
             sequence: Sequence::default(),
             delay: DelayEstimator::new(),
             slack: Slack::default(),
             packets: BTreeMap::new(),
             state: State::Idle,
-            decoded: Vec::with_capacity(2 * MAX_PACKET_SAMPLES),
+            sound: Sound::new(decoder),
             next: 0,
             debt: 0,
-            skipped: false,
-            concealed_run: 0,
+            repaid_in_a_row: 0,
+            bridging: None,
+            redundancy: None,
             silent: false,
             packet: FRAME_SAMPLES as i64,
             since_stretch: 0,
+            too_late: 0,
+            too_early: 0,
             stats: AudioReceiveStats::default(),
-        })
+        }
     }
 
     /// Takes in a packet. Whatever is in it, the worst that happens is that it is discarded and
@@ -167,24 +186,26 @@ impl AudioJitterBuffer {
     }
 
     /// Gives out the next 10 ms; silence while there is no stream.
-    pub fn pull_10ms(&mut self, now: Instant, out: &mut Block) {
+    pub fn pull_10ms(&mut self, now: Instant, out: &mut StereoBlock) {
         let now = self.samples_since_epoch(now);
         self.begin_if_due(now);
         match self.state {
             State::Idle => {
-                *out = SILENCE;
+                *out = [[0.0; 2]; BLOCK_SAMPLES];
                 return;
             }
             State::Buffering => self.fill_pause(),
             State::Playing => {
                 self.skip_excess(now);
+                if self.sound.len() < BLOCK_SAMPLES {
+                    // Now the next packet is needed, however much of it goes into this block.
+                    self.slack.observe(now, self.transit(now));
+                }
                 self.fill(now);
                 self.adapt(now);
             }
         }
-        for (sample, decoded) in out.iter_mut().zip(self.decoded.drain(..BLOCK_SAMPLES)) {
-            *sample = bounded(decoded);
-        }
+        self.sound.emit(out);
         self.count_emitted(out);
     }
 
@@ -208,7 +229,8 @@ impl AudioJitterBuffer {
         self.stats.packets_discarded += self.packets.len() as u64;
         self.packets.clear();
         self.delay = DelayEstimator::new();
-        self.decoder.reset();
+        self.sound.reset();
+        self.redundancy = None;
         self.pause();
         self.silent = false;
     }
@@ -245,22 +267,27 @@ impl AudioJitterBuffer {
         }
     }
 
+    /// The media time of the first packet there is.
+    fn first(&self) -> Option<i64> {
+        self.packets.first_key_value().map(|(first, _)| *first)
+    }
+
     /// `Buffering → Playing` once the first packet has waited for as long as the target says.
     fn begin_if_due(&mut self, now: i64) {
-        let target = self.delay.target(self.packet);
         if self.state != State::Buffering {
             return;
         }
+        let target = self.delay.target(self.packet);
         // What has become too old while there was silence is not worth its delay any more.
         while let Some((&first, packet)) = self.packets.first_key_value()
             && self.packets.len() > 1
-            && self.delay.lateness(now, first + packet.samples) > target + TOO_LATE
+            && now - (first + packet.samples) > target + TOO_EARLY
         {
             self.packets.pop_first();
             self.stats.packets_discarded += 1;
         }
-        if let Some((&first, _)) = self.packets.first_key_value()
-            && self.delay.lateness(now, first) >= target
+        if let Some(first) = self.first()
+            && now - first >= target
         {
             self.state = State::Playing;
             self.next = first;
@@ -269,32 +296,27 @@ impl AudioJitterBuffer {
 
     /// Until playing begins (again): comfort noise or silence.
     fn fill_pause(&mut self) {
-        while self.decoded.len() < BLOCK_SAMPLES {
+        while self.sound.len() < BLOCK_SAMPLES {
             if self.silent {
-                self.append_comfort(BLOCK_SAMPLES as i64);
+                self.sound.comfort(BLOCK_SAMPLES, &mut self.stats);
             } else {
-                self.decoded.resize(self.decoded.len() + BLOCK_SAMPLES, 0.0);
-                let pausing = self.concealed_run > 0 && self.concealed_run < MAX_CONCEALED_RUN;
-                if pausing {
-                    self.count_concealed(BLOCK_SAMPLES as i64);
-                }
+                let run = self.sound.concealed_run();
+                let concealed = run > 0 && run < MAX_CONCEALED_RUN;
+                self.sound
+                    .silence(BLOCK_SAMPLES, concealed, &mut self.stats);
             }
         }
     }
 
     /// Decodes or invents until a block is there.
     fn fill(&mut self, now: i64) {
-        while self.decoded.len() < BLOCK_SAMPLES {
-            let first = self
-                .packets
-                .first_key_value()
-                .map(|(timestamp, _)| *timestamp);
-            match first {
+        while self.sound.len() < BLOCK_SAMPLES {
+            match self.first() {
                 Some(timestamp) if timestamp <= self.next => self.decode_first(now),
                 Some(timestamp) if self.silent => self.rest_until(timestamp, now),
-                Some(timestamp) => self.bridge(timestamp),
+                Some(timestamp) => self.bridge(timestamp, now),
                 None if self.silent => {
-                    self.append_comfort(BLOCK_SAMPLES as i64);
+                    self.sound.comfort(BLOCK_SAMPLES, &mut self.stats);
                     self.next += BLOCK_SAMPLES as i64;
                 }
                 None => self.stall(),
@@ -311,84 +333,141 @@ impl AudioJitterBuffer {
             self.stats.packets_discarded += 1;
             return;
         }
-        let tail = self.blend_tail();
-        let start = self.decoded.len();
-        let Ok(samples) = self.decoder.decode(&packet.payload, &mut self.scratch) else {
+        let start = self.sound.len() as i64;
+        let repaid = self.repayment(now).min(packet.samples);
+        self.repaid_in_a_row = if repaid > 0 {
+            self.repaid_in_a_row + 1
+        } else {
+            0
+        };
+        let Ok(samples) = self.sound.decode(&packet.payload, repaid) else {
             self.stats.decode_errors += 1;
             self.stats.packets_discarded += 1;
-            self.delay.observe_loss(true);
-            self.append_concealed(packet.samples);
+            self.delay.losses.missing(1);
+            let missing = (packet.samples - self.debt).max(0);
+            self.sound.conceal(missing, &mut self.stats);
+            self.debt = 0;
             self.next = timestamp + packet.samples;
             return;
         };
-        self.decoded.extend_from_slice(&self.scratch[..samples]);
-        stretch::cross_fade(&tail, &mut self.decoded[start..]);
-
-        let waited = (now - packet.arrival).max(0) + start as i64;
+        let waited = (now - packet.arrival).max(0) + start;
         let seconds = |samples: i64| samples as f64 / f64::from(AUDIO_CLOCK_HZ);
-        let target = self.delay.target(self.packet);
+        let target = self.delay.target_delay(self.packet);
         self.stats.jitter_buffer_delay += seconds(waited) * samples as f64;
         self.stats.jitter_buffer_target_delay += seconds(target) * samples as f64;
         self.stats.jitter_buffer_emitted_count += samples as u64;
 
-        self.delay.observe_loss(false);
+        self.delay.losses.played();
         self.next = timestamp + samples as i64;
         self.packet = samples as i64;
         self.silent = is_silence(&packet.payload);
         self.debt = 0;
-        self.concealed_run = 0;
-    }
-
-    /// After an invention: a little more of it, to lead over to what is real.
-    fn blend_tail(&mut self) -> Vec<f32> {
-        let skipped = std::mem::take(&mut self.skipped);
-        if !skipped && self.debt == 0 && self.concealed_run < FADE_START {
-            // The decoder itself leads over after its own concealment.
-            return Vec::new();
-        }
-        let mut tail = vec![0.0; BLEND];
-        if self.concealed_run < FADE_END && self.decoder.conceal(&mut tail).is_err() {
-            tail.fill(0.0);
-        }
-        let gain = fade(self.concealed_run);
-        tail.iter_mut().for_each(|sample| *sample *= gain);
-        tail
     }
 
     /// Silence between two bursts of speech, until the time of the next packet.
     fn rest_until(&mut self, timestamp: i64, now: i64) {
-        let due = self.delay.lateness(now, timestamp) >= self.delay.target(self.packet);
+        let due = now - timestamp >= self.delay.target(self.packet);
         if due || self.next >= timestamp {
             self.next = timestamp;
             self.slack = Slack::default();
         } else {
-            self.append_comfort(BLOCK_SAMPLES as i64);
+            self.sound.comfort(BLOCK_SAMPLES, &mut self.stats);
             self.next = (self.next + BLOCK_SAMPLES as i64).min(timestamp);
         }
     }
 
-    /// Something is missing before the first packet there is.
-    fn bridge(&mut self, timestamp: i64) {
-        let gap = timestamp - self.next;
-        let frame = self.packet.min(gap);
-        if gap > MAX_GAP || self.debt >= gap {
-            self.delay.observe_loss(true);
-            self.next = timestamp;
-            self.debt = 0;
-            return;
+    /// How much of what was concealed while nothing was there stands for what then came: as much
+    /// as would make the delay longer than it should be.
+    fn repayment(&self, now: i64) -> i64 {
+        if self.repaid_in_a_row > MAX_REPAID_IN_A_ROW {
+            return 0;
         }
-        self.delay.observe_loss(true);
-        let payload = self
+        let over = now - self.next - self.delay.target(self.packet);
+        let blocks = (over + BLOCK_SAMPLES as i64 - 1) / BLOCK_SAMPLES as i64;
+        (blocks * BLOCK_SAMPLES as i64).clamp(0, self.debt)
+    }
+
+    /// Something is missing before the first packet there is.
+    fn bridge(&mut self, timestamp: i64, now: i64) {
+        let gap = timestamp - self.next;
+        if self.bridging != Some(timestamp) {
+            self.bridging = Some(timestamp);
+            self.count_missing(timestamp, gap);
+        }
+        let repaid = self.repayment(now).min(gap);
+        self.next += repaid;
+        // What is not repaid stays as delay.
+        self.debt = 0;
+        if gap > MAX_GAP {
+            self.sound.skip();
+            self.next = timestamp;
+        } else if self.next < timestamp {
+            self.restore_frame(timestamp);
+        }
+    }
+
+    fn count_missing(&mut self, timestamp: i64, gap: i64) {
+        let packets = ((gap + self.packet / 2) / self.packet).max(1);
+        self.stats.missing_packets += packets as u64;
+        self.stats.missing_bursts += 1;
+        self.delay.losses.missing(packets as usize);
+        let fec = self
             .packets
             .get(&timestamp)
-            .map(|packet| packet.payload.clone());
-        let repair = payload.filter(|payload| gap <= self.packet && has_repair_data(payload));
-        match repair {
-            Some(payload) => self.append_repaired(&payload, frame),
-            None => self.append_concealed((frame - self.debt).max(0)),
+            .is_some_and(|packet| fec_samples(&packet.payload) > 0);
+        let dred = self.redundancy_for(timestamp).is_some();
+        self.delay.losses.repair_data(fec, dred);
+    }
+
+    /// Restores or invents a packet, or what is left to do of it, of the hole before `timestamp`.
+    fn restore_frame(&mut self, timestamp: i64) {
+        let before = timestamp - self.next;
+        let packet = self.packets.get(&timestamp);
+        let fec = packet.map_or(0, |packet| fec_samples(&packet.payload) as i64);
+        if before <= fec
+            && let Some(packet) = packet
+        {
+            let payload = packet.payload.clone();
+            if self.sound.decode_fec(&payload, fec, fec - before).is_ok() {
+                self.stats.fec_samples += before as u64;
+                self.next = timestamp;
+                return;
+            }
         }
-        self.debt = (self.debt - frame).max(0);
-        self.next += frame;
+        let length = (before - fec).max(0).min(self.packet);
+        let length = if length == 0 {
+            before.min(self.packet)
+        } else {
+            length
+        };
+        if let Some(before) = self.redundancy_for(timestamp)
+            && self.sound.decode_dred(before, length).is_ok()
+        {
+            self.stats.dred_samples += length as u64;
+        } else {
+            self.sound.conceal(length, &mut self.stats);
+        }
+        self.next += length;
+    }
+
+    /// Reads the deep redundancy of the packets from `timestamp` on until one has what comes
+    /// next; returns how long before that packet it is.
+    fn redundancy_for(&mut self, timestamp: i64) -> Option<i64> {
+        for (&at, packet) in self.packets.range(timestamp..).take(REDUNDANCY_DEPTH) {
+            let covered = match &self.redundancy {
+                Some((parsed, covered)) if *parsed == at => covered.clone(),
+                _ => {
+                    let covered = self.sound.parse_dred(&packet.payload);
+                    self.redundancy = Some((at, covered.clone()));
+                    covered
+                }
+            };
+            let before = at - self.next;
+            if covered.is_some_and(|covered| covered.contains(&(before as usize))) {
+                return Some(before);
+            }
+        }
+        None
     }
 
     /// Nothing is there at all: invents without going on in media time, so that what comes late
@@ -399,75 +478,23 @@ impl AudioJitterBuffer {
             self.fill_pause();
             return;
         }
-        self.append_concealed(BLOCK_SAMPLES as i64);
+        if self.debt == 0 {
+            self.stats.underruns += 1;
+        }
+        self.sound.conceal(BLOCK_SAMPLES as i64, &mut self.stats);
         self.debt += BLOCK_SAMPLES as i64;
-    }
-
-    fn append_repaired(&mut self, next_payload: &[u8], samples: i64) {
-        let tail = self.blend_tail();
-        let start = self.decoded.len();
-        self.decoded.resize(start + samples as usize, 0.0);
-        if self
-            .decoder
-            .repair(next_payload, &mut self.decoded[start..])
-            .is_err()
-        {
-            self.decoded.truncate(start);
-            self.append_concealed(samples);
-            return;
-        }
-        stretch::cross_fade(&tail, &mut self.decoded[start..]);
-        self.stats.fec_samples += samples as u64;
-        self.concealed_run = 0;
-    }
-
-    fn append_concealed(&mut self, samples: i64) {
-        let start = self.decoded.len();
-        // The decoder conceals in steps of 2.5 ms; holes in odd time stamps have any length.
-        let whole = (samples as usize).next_multiple_of(CONCEAL_STEP);
-        self.decoded.resize(start + whole, 0.0);
-        let invented = &mut self.decoded[start..];
-        if self.concealed_run >= FADE_END || self.decoder.conceal(invented).is_err() {
-            invented.fill(0.0);
-        }
-        self.decoded.truncate(start + samples as usize);
-        let invented = &mut self.decoded[start..];
-        for (index, sample) in invented.iter_mut().enumerate() {
-            *sample *= fade(self.concealed_run + index as i64);
-        }
-        self.count_concealed(samples);
-    }
-
-    fn append_comfort(&mut self, samples: i64) {
-        let start = self.decoded.len();
-        self.decoded.resize(start + samples as usize, 0.0);
-        if self.decoder.conceal(&mut self.decoded[start..]).is_err() {
-            self.decoded[start..].fill(0.0);
-        }
-    }
-
-    fn count_concealed(&mut self, samples: i64) {
-        if self.concealed_run == 0 {
-            self.stats.concealment_events += 1;
-        }
-        if self.concealed_run >= FADE_END {
-            self.stats.silent_concealed_samples += samples as u64;
-        }
-        self.stats.concealed_samples += samples as u64;
-        self.concealed_run += samples;
     }
 
     /// A backlog, after a stall of the network or of the speaker: go on near its end.
     fn skip_excess(&mut self, now: i64) {
         let target = self.delay.target(self.packet);
-        let head = self.next - self.decoded.len() as i64;
-        if self.delay.lateness(now, head) <= target + MAX_EXCESS {
+        if self.transit(now) <= target + MAX_EXCESS {
             return;
         }
         let before = self.next;
         while let Some((&first, packet)) = self.packets.first_key_value()
             && self.packets.len() > 1
-            && self.delay.lateness(now, first + packet.samples) >= target
+            && now - (first + packet.samples) >= target
         {
             self.next = first + packet.samples;
             self.packets.pop_first();
@@ -477,63 +504,84 @@ impl AudioJitterBuffer {
         if skipped > 0 {
             self.stats.removed_samples_for_acceleration += skipped as u64;
             self.slack = Slack::default();
-            self.skipped = true;
-            self.decoded.truncate(BLOCK_SAMPLES);
+            self.sound.skip();
         }
     }
 
-    /// Plays a little faster or slower when the delay is not what it should be.
+    /// The transit of a packet that came just in time to be decoded now.
+    fn transit(&self, now: i64) -> i64 {
+        now - self.next - self.debt
+    }
+
+    /// Plays a little faster or slower when the delay is not what it should be, best of all in
+    /// pauses, where nobody hears it.
+    ///
+    /// Packets are needed on the grid of blocks. What is left of the last packet when the next one
+    /// is needed, `spare`, only delays: it can be left out at no risk, and adding less than what
+    /// makes it a whole block gains no time.
     fn adapt(&mut self, now: i64) {
-        let head = self.next - self.decoded.len() as i64;
-        self.slack.observe(now, self.delay.lateness(now, head));
+        const BLOCK: i64 = BLOCK_SAMPLES as i64;
         self.since_stretch = self.since_stretch.saturating_add(1);
-        if self.concealed_run > 0 || self.silent {
+        if self.sound.concealed_run() > 0 || self.silent {
             return;
         }
+        let quiet = self.sound.is_quiet();
+        let spare = self.sound.len() as i64 % BLOCK;
         let excess = self.slack.least() - self.delay.target(self.packet);
         let urgent = excess > URGENT;
-        if self.since_stretch < STRETCH_PAUSE && !urgent {
+        if self.since_stretch < STRETCH_PAUSE && !urgent && !quiet {
             return;
         }
-        let change = if excess > TOO_LATE {
-            self.decode_ahead(now);
-            let length = self.decoded.len();
-            let most = length.saturating_sub(BLOCK_SAMPLES).min(excess as usize);
-            let removed = stretch::remove(&mut self.decoded, most, urgent) as i64;
-            self.stats.removed_samples_for_acceleration += removed as u64;
-            -removed
-        } else if excess < -TOO_EARLY {
-            self.decode_ahead(now);
-            let inserted = stretch::insert(&mut self.decoded) as i64;
+        let tolerated = self.delay.spread() / 4;
+        let too_late = excess > tolerated.max(TOO_LATE);
+        self.too_late = if too_late { self.too_late + 1 } else { 0 };
+        self.too_early = if excess < 0 { self.too_early + 1 } else { 0 };
+        let early = excess < -tolerated.max(TOO_EARLY) || quiet || self.too_early > IMPATIENCE;
+        let change = if excess < 0 && !early {
+            return;
+        } else if excess < 0 {
+            let wanted = (-excess + BLOCK - 1) / BLOCK * BLOCK - spare;
+            let inserted = self.sound.insert(wanted as usize, quiet) as i64;
             self.stats.inserted_samples_for_deceleration += inserted as u64;
             inserted
         } else {
-            0
+            let most = spare + (excess / BLOCK).max(0) * BLOCK;
+            let worthwhile = if quiet {
+                excess >= BLOCK || spare > 0
+            } else {
+                urgent || self.too_late > PATIENCE
+            };
+            if !worthwhile {
+                return;
+            }
+            self.decode_ahead(now);
+            let removed = self.sound.remove(most as usize, quiet, urgent) as i64;
+            self.stats.removed_samples_for_acceleration += removed as u64;
+            -removed
         };
         if change != 0 {
             self.since_stretch = 0;
-            self.slack.shift(change);
+            let gained = change + spare - (spare + change).rem_euclid(BLOCK);
+            self.slack.shift(gained);
         }
     }
 
     /// Decodes what is there without a gap, for [`stretch`] to work on.
     fn decode_ahead(&mut self, now: i64) {
-        while self.decoded.len() < BLOCK_SAMPLES + stretch::NEEDED
+        while self.sound.len() < BLOCK_SAMPLES + stretch::NEEDED
             && !self.silent
-            && self
-                .packets
-                .first_key_value()
-                .is_some_and(|(first, _)| *first <= self.next)
+            && self.first().is_some_and(|first| first <= self.next)
         {
             self.decode_first(now);
         }
     }
 
-    fn count_emitted(&mut self, out: &Block) {
-        let energy: f32 = out.iter().map(|sample| sample * sample).sum();
+    fn count_emitted(&mut self, out: &StereoBlock) {
+        let energy: f32 = out.as_flattened().iter().map(|it| it * it).sum();
+        let samples = out.len() as f64;
         self.stats.total_samples_received += out.len() as u64;
-        self.stats.total_audio_energy += f64::from(energy) / f64::from(AUDIO_CLOCK_HZ);
-        self.stats.total_samples_duration += out.len() as f64 / f64::from(AUDIO_CLOCK_HZ);
+        self.stats.total_audio_energy += f64::from(energy) / 2.0 / f64::from(AUDIO_CLOCK_HZ);
+        self.stats.total_samples_duration += samples / f64::from(AUDIO_CLOCK_HZ);
     }
 }
 
@@ -542,50 +590,6 @@ fn valid_samples(payload: &[u8]) -> Option<i64> {
         return None;
     }
     packet_samples(payload).ok().map(|samples| samples as i64)
-}
-
-/// Gain of the sample after this much concealment.
-fn fade(concealed: i64) -> f32 {
-    let over = (concealed - FADE_START).clamp(0, FADE_END - FADE_START);
-    1.0 - over as f32 / (FADE_END - FADE_START) as f32
-}
-
-/// The least lateness of playout within the last second: blocks are pulled in bursts, and it is
-/// the earliest one of a burst that must find its packet.
-#[derive(Debug, Clone, Default)]
-struct Slack {
-    current: Option<(i64, i64)>,
-    previous: Option<i64>,
-}
-
-impl Slack {
-    /// Half of the window.
-    const HALF: i64 = 24_000;
-
-    fn observe(&mut self, now: i64, lateness: i64) {
-        match &mut self.current {
-            Some((start, least)) if now - *start < Self::HALF => *least = lateness.min(*least),
-            current => {
-                self.previous = current.map(|(_, least)| least);
-                *current = Some((now, lateness));
-            }
-        }
-    }
-
-    fn least(&self) -> i64 {
-        let current = self.current.map(|(_, least)| least);
-        current.into_iter().chain(self.previous).min().unwrap_or(0)
-    }
-
-    /// The delay was changed on purpose.
-    fn shift(&mut self, change: i64) {
-        if let Some((_, least)) = &mut self.current {
-            *least += change;
-        }
-        if let Some(least) = &mut self.previous {
-            *least += change;
-        }
-    }
 }
 
 #[cfg(test)]

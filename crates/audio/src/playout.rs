@@ -19,7 +19,7 @@ use crate::priority::raise_current_thread;
 use crate::processing::reference::{RenderPosition, RenderReference};
 use crate::sink::PlayoutSink;
 use crate::tone::TestSound;
-use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE};
+use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE, StereoBlock, mono};
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::selection::SpeakerSelection;
@@ -193,9 +193,9 @@ impl Remote {
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
-        let mut block = SILENCE;
+        let mut block = STEREO_SILENCE;
         self.buffer.pull_10ms(now, &mut block);
-        self.meter.push(&block);
+        self.meter.push(&mono(&block));
         mixer.add(&block);
         *self
             .shared
@@ -277,29 +277,27 @@ impl Thread {
             if self.is_idle() {
                 return;
             }
-            let (mut block, mut out) = (SILENCE, STEREO_SILENCE);
-            self.render(now, now + queued, &mut block);
-            for (frame, sample) in out.iter_mut().zip(block) {
-                *frame = [sample; 2];
-            }
+            let mut out = STEREO_SILENCE;
+            self.render(now, now + queued, &mut out);
             self.count(queued);
             self.sink.write(&mut out);
         }
     }
 
-    fn render(&mut self, now: Instant, at: Instant, block: &mut Block) {
+    fn render(&mut self, now: Instant, at: Instant, out: &mut StereoBlock) {
         let mixer = &mut self.mixer;
         self.remotes.retain_mut(|remote| remote.render(now, mixer));
         if let Some(sound) = &mut self.test_sound {
-            if sound.fill(block) {
-                mixer.add(block);
+            let mut block = SILENCE;
+            if sound.fill(&mut block) {
+                mixer.add(&block.map(|sample| [sample; 2]));
             } else {
                 self.test_sound = None;
             }
         }
-        mixer.finish(block);
+        mixer.finish(out);
         if let Some(observer) = &self.observer {
-            observer.playing(block, at);
+            observer.playing(&mono(out), at);
         }
         if let Some(reference) = &self.reference {
             // Samples that the device missed are played all the same, as silence.

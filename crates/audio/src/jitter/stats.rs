@@ -39,6 +39,18 @@ pub struct AudioReceiveStats {
     pub total_samples_duration: f64,
     /// Ours: samples restored from the repair data of the following packet (Opus in-band FEC).
     pub fec_samples: u64,
+    /// Ours: samples restored from the deep redundancy of a later packet (Opus DRED).
+    pub dred_samples: u64,
+    /// Ours: samples of comfort noise while the other side is silent and sends nothing.
+    pub comfort_noise_samples: u64,
+    /// Ours: packets that were not there when they were needed and of which a later one was:
+    /// restored or concealed, lost or just too late.
+    pub missing_packets: u64,
+    /// Ours: how often packets were missing, in a row of any length. `missing_packets` divided by
+    /// it is the mean burst length.
+    pub missing_bursts: u64,
+    /// Ours: how often nothing at all was there when it was needed.
+    pub underruns: u64,
     /// Ours: packets the decoder refused.
     pub decode_errors: u64,
 }
