@@ -14,6 +14,7 @@ pub mod mixer;
 pub mod opus;
 pub mod playout;
 pub mod processing;
+pub mod redundancy;
 pub mod resample;
 pub mod send;
 pub mod tone;
