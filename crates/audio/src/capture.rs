@@ -110,6 +110,11 @@ impl Capture {
         self.slot.set_options(InputOptions { stereo });
     }
 
+    /// Whether it is a microphone that delivers, rather than a file or a tone.
+    pub(crate) fn is_device(&self) -> bool {
+        matches!(self.source, Source::Device(_))
+    }
+
     /// Opens, replaces and closes devices as needed.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<SourceChange> {
         match self.slot.poll(now)? {

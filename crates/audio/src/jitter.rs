@@ -23,7 +23,7 @@ mod stretch;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -103,6 +103,8 @@ pub struct AudioJitterBuffer<D = OpusDecoder> {
     too_late: u32,
     /// Blocks played too early while nobody paused.
     too_early: u32,
+    /// Wanted by lip-sync, in samples.
+    additional_delay: i64,
     stats: AudioReceiveStats,
 }
 
@@ -151,6 +153,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             since_stretch: 0,
             too_late: 0,
             too_early: 0,
+            additional_delay: 0,
             stats: AudioReceiveStats::default(),
         }
     }
@@ -207,6 +210,20 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         }
         self.sound.emit(out);
         self.count_emitted(out);
+    }
+
+    /// Sound is to stay here for so much longer than the network asks for.
+    pub fn set_additional_delay(&mut self, delay: Duration) {
+        self.additional_delay = (delay.as_secs_f64() * f64::from(AUDIO_CLOCK_HZ)) as i64;
+    }
+
+    /// RTP time stamp of the next sample to be given out; `None` while nothing is played.
+    pub fn position(&self) -> Option<u32> {
+        (self.state == State::Playing).then(|| (self.next - self.sound.len() as i64) as u32)
+    }
+
+    fn target(&self) -> i64 {
+        self.delay.target(self.packet) + self.additional_delay
     }
 
     /// Counters until now.
@@ -277,7 +294,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         if self.state != State::Buffering {
             return;
         }
-        let target = self.delay.target(self.packet);
+        let target = self.target();
         // What has become too old while there was silence is not worth its delay any more.
         while let Some((&first, packet)) = self.packets.first_key_value()
             && self.packets.len() > 1
@@ -352,7 +369,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         };
         let waited = (now - packet.arrival).max(0) + start;
         let seconds = |samples: i64| samples as f64 / f64::from(AUDIO_CLOCK_HZ);
-        let target = self.delay.target_delay(self.packet);
+        let target = self.delay.target_delay(self.packet) + self.additional_delay;
         self.stats.jitter_buffer_delay += seconds(waited) * samples as f64;
         self.stats.jitter_buffer_target_delay += seconds(target) * samples as f64;
         self.stats.jitter_buffer_emitted_count += samples as u64;
@@ -366,7 +383,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
 
     /// Silence between two bursts of speech, until the time of the next packet.
     fn rest_until(&mut self, timestamp: i64, now: i64) {
-        let due = now - timestamp >= self.delay.target(self.packet);
+        let due = now - timestamp >= self.target();
         if due || self.next >= timestamp {
             self.next = timestamp;
             self.slack = Slack::default();
@@ -382,7 +399,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         if self.repaid_in_a_row > MAX_REPAID_IN_A_ROW {
             return 0;
         }
-        let over = now - self.next - self.delay.target(self.packet);
+        let over = now - self.next - self.target();
         let blocks = (over + BLOCK_SAMPLES as i64 - 1) / BLOCK_SAMPLES as i64;
         (blocks * BLOCK_SAMPLES as i64).clamp(0, self.debt)
     }
@@ -487,7 +504,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
 
     /// A backlog, after a stall of the network or of the speaker: go on near its end.
     fn skip_excess(&mut self, now: i64) {
-        let target = self.delay.target(self.packet);
+        let target = self.target();
         if self.transit(now) <= target + MAX_EXCESS {
             return;
         }
@@ -527,7 +544,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         }
         let quiet = self.sound.is_quiet();
         let spare = self.sound.len() as i64 % BLOCK;
-        let excess = self.slack.least() - self.delay.target(self.packet);
+        let excess = self.slack.least() - self.target();
         let urgent = excess > URGENT;
         if self.since_stretch < STRETCH_PAUSE && !urgent && !quiet {
             return;

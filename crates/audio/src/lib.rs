@@ -13,6 +13,7 @@ pub mod level;
 pub mod mixer;
 pub mod opus;
 pub mod playout;
+pub mod playout_clock;
 pub mod processing;
 pub mod redundancy;
 pub mod resample;

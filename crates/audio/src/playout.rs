@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::jitter::{AudioJitterBuffer, AudioReceiveStats};
 use crate::level::{AudioLevel, LevelMeter, SharedLevel};
 use crate::mixer::Mixer;
+use crate::playout_clock::PlayoutClock;
 use crate::priority::raise_current_thread;
 use crate::processing::reference::{RenderPosition, RenderReference};
 use crate::sink::PlayoutSink;
@@ -135,6 +136,7 @@ pub struct RemoteAudio {
 #[derive(Debug, Default)]
 struct RemoteShared {
     level: Arc<SharedLevel>,
+    clock: Arc<PlayoutClock>,
     stats: Mutex<AudioReceiveStats>,
     dropped: AtomicU64,
 }
@@ -151,6 +153,11 @@ impl RemoteAudio {
     /// How loud they are, as played.
     pub fn level(&self) -> AudioLevel {
         self.shared.level.get()
+    }
+
+    /// Where their sound stands, for lip-sync.
+    pub fn clock(&self) -> &Arc<PlayoutClock> {
+        &self.shared.clock
     }
 
     /// Counters since the beginning.
@@ -184,8 +191,9 @@ struct Remote {
 }
 
 impl Remote {
-    /// Adds the next 10 ms to the mix; `false` when the handle is gone and this remote with it.
-    fn render(&mut self, now: Instant, mixer: &mut Mixer) -> bool {
+    /// Adds the next 10 ms, which are played at `at`, to the mix; `false` when the handle is gone
+    /// and this remote with it.
+    fn render(&mut self, now: Instant, at: Instant, mixer: &mut Mixer) -> bool {
         loop {
             match self.packets.try_recv() {
                 Ok(packet) => self.buffer.push(packet, now),
@@ -194,6 +202,9 @@ impl Remote {
             }
         }
         let mut block = STEREO_SILENCE;
+        let clock = &self.shared.clock;
+        self.buffer.set_additional_delay(clock.additional_delay());
+        clock.set_position(self.buffer.position().map(|sample| (sample, at)));
         self.buffer.pull_10ms(now, &mut block);
         self.meter.push(&mono(&block));
         mixer.add(&block);
@@ -286,7 +297,8 @@ impl Thread {
 
     fn render(&mut self, now: Instant, at: Instant, out: &mut StereoBlock) {
         let mixer = &mut self.mixer;
-        self.remotes.retain_mut(|remote| remote.render(now, mixer));
+        self.remotes
+            .retain_mut(|remote| remote.render(now, at, mixer));
         if let Some(sound) = &mut self.test_sound {
             let mut block = SILENCE;
             if sound.fill(&mut block) {
@@ -296,8 +308,9 @@ impl Thread {
             }
         }
         mixer.finish(out);
+        let block = mono(out);
         if let Some(observer) = &self.observer {
-            observer.playing(&mono(out), at);
+            observer.playing(&block, at);
         }
         if let Some(reference) = &self.reference {
             // Samples that the device missed are played all the same, as silence.
@@ -306,7 +319,7 @@ impl Thread {
                 position: self.rendered + self.sink.missing_samples(),
                 plays_at: at,
             };
-            reference.push(block, position);
+            reference.push(&block, position);
         }
         self.rendered += BLOCK_SAMPLES as u64;
     }

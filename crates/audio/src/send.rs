@@ -19,7 +19,7 @@ use crate::processing::alignment::AlignmentStats;
 use crate::processing::health::MicrophoneHealth;
 use crate::processing::reference::RenderReference;
 use crate::processing::{Processing, ProcessingSettings};
-use crate::{BLOCK_SAMPLES, Block, SILENCE, STEREO_SILENCE, bounded, duration_of, mono};
+use crate::{BLOCK_SAMPLES, Block, STEREO_SILENCE, StereoBlock, bounded, duration_of, mono};
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
 use ahoy_media::selection::MicrophoneSelection;
@@ -81,10 +81,8 @@ pub struct AudioSend {
 
 enum Command {
     Microphone(MicrophoneSelection),
-    Stereo(bool),
     Processing(ProcessingSettings),
     Headset(bool),
-    Content(Content),
     Encoding(EncoderSettings),
     Injection(Option<Arc<dyn AudioInjection>>),
 }
@@ -127,20 +125,15 @@ impl AudioSend {
         self.worker.send(Command::Microphone(microphone));
     }
 
-    /// Whether microphones are opened with left and right as they come, for original sound, rather
-    /// than with all channels as one. An open one is opened anew, without a gap.
-    pub fn set_stereo(&self, stereo: bool) {
-        self.worker.send(Command::Stereo(stereo));
-    }
-
     /// While muted, silence is encoded in the place of everything captured, also of what was
     /// captured just before and is not encoded yet.
     pub fn set_muted(&self, muted: bool) {
         self.shared.muted.store(muted, Ordering::SeqCst);
     }
 
-    /// What is done with captured sound from now on; switched without a click. At first:
-    /// [`ProcessingSettings::default`].
+    /// What is done with the sound of a device from now on; switched without a click. At first:
+    /// [`ProcessingSettings::default`]. Original sound is captured and sent in stereo and full
+    /// band. Files and tones are sent as they are.
     pub fn set_processing(&self, settings: ProcessingSettings) {
         self.worker.send(Command::Processing(settings));
     }
@@ -166,11 +159,6 @@ impl AudioSend {
     /// [`Redundancy`](crate::redundancy::Redundancy) says.
     pub fn set_encoding(&self, settings: EncoderSettings) {
         self.worker.send(Command::Encoding(settings));
-    }
-
-    /// Whether a voice is sent or, for "Original sound", anything as it is: stereo and full band.
-    pub fn set_content(&self, content: Content) {
-        self.worker.send(Command::Content(content));
     }
 
     /// What the microphone hears, also while muted.
@@ -227,34 +215,39 @@ impl Chain {
     }
 
     /// Takes 10 ms; when they complete a frame, it is swapped into `out` for the encoder. While
-    /// `muted` it is zeros.
+    /// `muted` it is zeros. Only what comes from a `device` is processed.
     fn take(
         &mut self,
-        block: &mut Block,
+        block: &mut StereoBlock,
+        device: bool,
         muted: bool,
         now: Instant,
         out: &mut Vec<[f32; 2]>,
     ) -> bool {
         if let Some(injection) = &self.injection {
-            injection.fill(block, now);
+            let mut injected = mono(block);
+            injection.fill(&mut injected, now);
+            *block = injected.map(|sample| [sample; 2]);
         }
-        for sample in block.iter_mut() {
-            *sample = bounded(*sample);
+        for pair in block.iter_mut() {
+            *pair = pair.map(bounded);
         }
-        self.meter.push(block);
-        // Also while muted, so that it still knows the room afterwards, and who speaks.
-        self.processing.process(block, now);
+        self.meter.push(&mono(block));
+        if device && self.injection.is_none() {
+            // Also while muted, so that it still knows the room afterwards, and who speaks.
+            self.processing.process_stereo(block, now);
+        }
         if self.was_muted && !muted {
-            for (index, sample) in block.iter_mut().take(FADE_IN_SAMPLES).enumerate() {
-                *sample *= index as f32 / FADE_IN_SAMPLES as f32;
+            for (index, pair) in block.iter_mut().take(FADE_IN_SAMPLES).enumerate() {
+                *pair = pair.map(|sample| sample * index as f32 / FADE_IN_SAMPLES as f32);
             }
         }
         self.was_muted = muted;
         if muted {
             self.frame.fill([0.0; 2]);
-            *block = SILENCE;
+            *block = STEREO_SILENCE;
         }
-        self.frame.extend(block.iter().map(|sample| [*sample; 2]));
+        self.frame.extend_from_slice(block);
         let length = self.frame_length.samples();
         if self.frame.len() < length {
             return false;
@@ -372,23 +365,23 @@ impl Thread {
                 let change = self.capture.select(selection, now);
                 return self.note(change, now);
             }
-            Command::Stereo(stereo) => {
-                self.capture.set_stereo(stereo);
-                Ok(())
-            }
             Command::Injection(injection) => {
                 self.chain.injection = injection;
                 Ok(())
             }
             Command::Processing(settings) => {
                 self.chain.processing.set_settings(settings);
-                Ok(())
+                self.capture.set_stereo(settings.original_sound);
+                self.encoder.set_content(if settings.original_sound {
+                    Content::Music
+                } else {
+                    Content::Voice
+                })
             }
             Command::Headset(headset) => {
                 self.chain.processing.set_headset(headset);
                 Ok(())
             }
-            Command::Content(content) => self.encoder.set_content(content),
             Command::Encoding(settings) => {
                 let result = self.encoder.set(settings);
                 self.chain.frame_length = self.encoder.settings().frame_length;
@@ -419,7 +412,7 @@ impl Thread {
             let there = self.capture.next(&mut captured, now);
             self.count_capture();
             match there {
-                Ok(true) => self.process(&mut mono(&captured), now),
+                Ok(true) => self.process(&mut captured, now),
                 Ok(false) => return,
                 Err(change) => return self.note(Some(change), now),
             }
@@ -439,10 +432,11 @@ impl Thread {
         });
     }
 
-    fn process(&mut self, block: &mut Block, now: Instant) {
+    fn process(&mut self, block: &mut StereoBlock, now: Instant) {
         let muted = self.shared.muted.load(Ordering::SeqCst);
         let started = Instant::now();
-        let complete = self.chain.take(block, muted, now, &mut self.frame);
+        let device = self.capture.is_device();
+        let complete = self.chain.take(block, device, muted, now, &mut self.frame);
         let processing_time = started.elapsed().as_secs_f64();
         let alignment = self.chain.processing.alignment();
         self.update_stats(|stats| {
@@ -525,8 +519,20 @@ mod tests {
     #[test]
     fn muting_also_covers_what_was_captured_just_before() {
         let ((mut chain, _), mut frame) = (Chain::new(), Vec::new());
-        assert!(!chain.take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now(), &mut frame));
-        assert!(chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now(), &mut frame));
+        assert!(!chain.take(
+            &mut [[0.5; 2]; BLOCK_SAMPLES],
+            true,
+            false,
+            Instant::now(),
+            &mut frame
+        ));
+        assert!(chain.take(
+            &mut [[0.5; 2]; BLOCK_SAMPLES],
+            true,
+            true,
+            Instant::now(),
+            &mut frame
+        ));
         assert_eq!(frame, [[0.0; 2]; 2 * BLOCK_SAMPLES]);
         assert!(
             chain.meter.shared().get().peak > 0.4,
@@ -541,8 +547,20 @@ mod tests {
             original_sound: true,
             ..ProcessingSettings::default()
         });
-        chain.take(&mut [0.5; BLOCK_SAMPLES], true, Instant::now(), &mut frame);
-        chain.take(&mut [0.5; BLOCK_SAMPLES], false, Instant::now(), &mut frame);
+        chain.take(
+            &mut [[0.5; 2]; BLOCK_SAMPLES],
+            true,
+            true,
+            Instant::now(),
+            &mut frame,
+        );
+        chain.take(
+            &mut [[0.5; 2]; BLOCK_SAMPLES],
+            true,
+            false,
+            Instant::now(),
+            &mut frame,
+        );
         let heard = [0, BLOCK_SAMPLES, 2 * BLOCK_SAMPLES - 1].map(|at| frame[at][0]);
         assert_eq!(heard, [0.0, 0.0, 0.5]);
     }
@@ -567,19 +585,24 @@ mod tests {
 
     #[test]
     fn a_muted_microphone_is_still_listened_to_for_hints() {
-        let (mut chain, _) = Chain::new();
+        let ((mut chain, _), mut frame) = (Chain::new(), Vec::new());
         let health = chain.processing.health();
         for piece in crate::pcm::testing::voice(96_000).chunks_exact(BLOCK_SAMPLES) {
-            let mut block = SILENCE;
-            block.copy_from_slice(piece);
-            if let Some(frame) = chain.take(&mut block, true, Instant::now()) {
-                assert_eq!(frame, [0.0; FRAME_SAMPLES]);
+            let mut block: StereoBlock = std::array::from_fn(|at| [piece[at]; 2]);
+            if chain.take(&mut block, true, true, Instant::now(), &mut frame) {
+                assert!(frame.iter().all(|pair| *pair == [0.0; 2]));
             }
         }
         let figures = health.get();
         assert_eq!((figures.blocks, figures.silent_blocks), (200, 0));
         for _ in 0..10 {
-            chain.take(&mut SILENCE.clone(), true, Instant::now());
+            chain.take(
+                &mut STEREO_SILENCE.clone(),
+                true,
+                true,
+                Instant::now(),
+                &mut frame,
+            );
         }
         assert_eq!(health.get().silent_blocks, 10);
     }
@@ -597,7 +620,7 @@ mod tests {
             chain.injection = inject.then(|| Arc::new(Loud) as Arc<dyn AudioInjection>);
             for (index, sample) in blocks.iter().enumerate() {
                 let muted = index >= mute_at;
-                if chain.take(&mut [*sample; BLOCK_SAMPLES], muted, Instant::now(), &mut frame) {
+                if chain.take(&mut [[*sample; 2]; BLOCK_SAMPLES], true, muted, Instant::now(), &mut frame) {
                     let samples = frame.as_flattened();
                     prop_assert!(!muted || samples.iter().all(|sample| *sample == 0.0));
                     prop_assert!(samples.iter().all(|sample| sample.abs() <= 1.0));
