@@ -23,6 +23,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
             commands::select_microphone,
             commands::select_speaker,
             commands::set_video_constraints,
+            commands::set_processing,
             commands::save_settings,
             commands::list_devices,
             commands::play_test_sound,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use ahoy_audio::processing::ProcessingSettings;
 use ahoy_call::stats::StatsReport;
 use ahoy_media::device::Devices;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
@@ -136,6 +137,15 @@ pub(crate) async fn set_video_constraints(
     check_constraints(constraints).map_err(settings_error)?;
     shell.engine.set_video_constraints(constraints).await?;
     change_settings(&shell, move |settings| settings.constraints = constraints).await;
+    Ok(())
+}
+
+/// Switches echo cancellation, noise suppression and automatic gain, or original sound.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn set_processing(shell: Held<'_>, processing: ProcessingSettings) -> Answer {
+    shell.engine.set_processing(processing).await?;
+    change_settings(&shell, move |settings| settings.processing = processing).await;
     Ok(())
 }
 
@@ -283,6 +293,9 @@ async fn apply(shell: &Shell, former: &Settings, settings: &Settings) -> Answer 
     }
     if former.constraints != settings.constraints {
         engine.set_video_constraints(settings.constraints).await?;
+    }
+    if former.processing != settings.processing {
+        engine.set_processing(settings.processing).await?;
     }
     Ok(())
 }

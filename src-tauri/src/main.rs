@@ -33,7 +33,7 @@ use crate::profile::Profile;
 use crate::shell::Shell;
 
 /// What is logged unless the environment variable `AHOY_LOG` says something else.
-const LOGGED: &str = "warn,rtc=error,ahoy=info,ahoy_call=info,ahoy_media=info,ahoy_signaling=info";
+const LOGGED: &str = "warn,rtc=error,ahoy=info,ahoy_call=info,ahoy_audio=info,ahoy_video=info,ahoy_media=info,ahoy_signaling=info";
 
 /// Ahoy: video calls by room code.
 #[derive(Parser)]

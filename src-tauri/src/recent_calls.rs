@@ -135,6 +135,7 @@ mod tests {
             name: (*name).to_owned(),
             microphone_muted: false,
             camera_on: true,
+            microphone_unplugged: false,
             states: ConnectionStates::default(),
         });
         CallView {

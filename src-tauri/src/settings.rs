@@ -1,5 +1,6 @@
 //! What a person has set, as it is kept in `settings.json`.
 
+use ahoy_audio::processing::ProcessingSettings;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     /// Chosen speaker.
     #[specta(type = String)]
     pub(crate) speaker: SpeakerSelection,
+    /// What is done with the sound of the microphone.
+    pub(crate) processing: ProcessingSettings,
     /// Requested size and rate of our picture.
     pub(crate) constraints: VideoConstraints,
     /// Colours of the window.
@@ -102,6 +105,7 @@ impl Default for Settings {
             camera: CameraSelection::default(),
             microphone: MicrophoneSelection::default(),
             speaker: SpeakerSelection::default(),
+            processing: ProcessingSettings::default(),
             constraints: VideoConstraints::default(),
             theme: Theme::default(),
             share_on_network: true,

@@ -248,6 +248,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         camera: settings.camera.clone(),
         microphone: settings.microphone.clone(),
         speaker: settings.speaker.clone(),
+        processing: settings.processing,
         constraints: settings.constraints,
         // Settings whose address is none are not loaded.
         server: settings.server_address().ok().flatten(),

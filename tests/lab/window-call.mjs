@@ -64,6 +64,9 @@ export async function assertHears(name, sound, frequency, timeoutMs = 25_000) {
  */
 export const MODERATE = { resolution: { width: 640, height: 360 }, frameRate: 30 };
 
+/** For tests that send tones, which noise suppression takes for noise and gain control changes. */
+export const FOR_TONES = { echoCancellation: true, noiseSuppression: false, autoGainControl: false, originalSound: false };
+
 /** Opens the windows of Ann (light) and Ben (dark) side by side, each with its own sound. */
 export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
   const display = await startDisplay(lab, { width: 2600, height: 860 });
@@ -80,7 +83,7 @@ export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
       cameras: person.cameras,
       name: key,
       settings: {
-        name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, constraints: MODERATE,
+        name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, constraints: MODERATE, processing: FOR_TONES,
         camera: `file:${clip({ width: 640, height: 360 })}`, ...settings, ...person.settings,
       },
       box: { x: 10 + index * 1290, y: 30, width: 1280, height: 800 },

@@ -2,9 +2,6 @@
 
 use ahoy_media::units::{Bitrate, VideoConstraints};
 
-/// What the sound of one participant takes, with headers. Sound is fed before the picture.
-pub const AUDIO_RESERVE: Bitrate = Bitrate::from_kbps(48);
-
 /// Below this a picture is not worth sending.
 pub const MIN_VIDEO: Bitrate = Bitrate::from_kbps(50);
 
@@ -22,9 +19,11 @@ pub fn ceiling(constraints: VideoConstraints) -> Bitrate {
 
 /// The encoder's target: one encoder serves everybody, so the slowest path decides.
 /// `estimates` are the congestion controllers' figures for the participants that are connected;
-/// without any, nobody but the self-view looks, which gets the ceiling.
+/// without any, nobody but the self-view looks, which gets the ceiling. Sound is fed before the
+/// picture: `sound` is what it takes for each participant, with headers.
 pub fn encoder_target(
     constraints: VideoConstraints,
+    sound: Bitrate,
     estimates: impl Iterator<Item = Bitrate>,
 ) -> Bitrate {
     let ceiling = ceiling(constraints);
@@ -32,7 +31,7 @@ pub fn encoder_target(
         return ceiling;
     };
     let usable = slowest.bps() * UTILISATION_PERCENT / 100;
-    let video = usable.saturating_sub(AUDIO_RESERVE.bps());
+    let video = usable.saturating_sub(sound.bps());
     Bitrate::from_bps(video).clamp(MIN_VIDEO, ceiling)
 }
 
@@ -45,8 +44,13 @@ mod tests {
     #[test]
     fn the_slowest_path_decides_within_floor_and_ceiling() {
         let hd = VideoConstraints::default();
-        let target =
-            |kbps: &[u64]| encoder_target(hd, kbps.iter().copied().map(Bitrate::from_kbps));
+        let target = |kbps: &[u64]| {
+            encoder_target(
+                hd,
+                Bitrate::from_kbps(48),
+                kbps.iter().copied().map(Bitrate::from_kbps),
+            )
+        };
         assert_eq!(target(&[]), ceiling(hd));
         assert_eq!(target(&[1000, 400, 3000]).kbps(), 312);
         assert_eq!(target(&[10]), MIN_VIDEO);

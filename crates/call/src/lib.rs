@@ -7,12 +7,14 @@
 pub mod adaptation;
 pub mod engine;
 pub mod fan_out;
+pub mod lip_sync;
 pub mod local;
 pub mod negotiation;
 pub mod participant;
 mod participant_stats;
 pub mod remote_video;
 pub mod session;
+pub mod sound_protection;
 pub mod stats;
 pub mod status;
 pub mod transport;

@@ -2,8 +2,11 @@
 //! there is a call. One encoder for picture and one for sound serve everybody.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ahoy_audio::playout::Playout;
+use ahoy_audio::processing::ProcessingSettings;
+use ahoy_audio::processing::health::MicrophoneWatch;
 use ahoy_audio::send::AudioSend;
 use ahoy_media::device::{DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
@@ -34,6 +37,7 @@ pub struct LocalMedia {
     pub audio_out: Arc<AudioFanOut>,
     camera: CameraSelection,
     microphone_unplugged: bool,
+    microphone_watch: MicrophoneWatch,
     view: LocalView,
 }
 
@@ -56,6 +60,7 @@ impl LocalMedia {
             audio_out,
             camera: CameraSelection::None,
             microphone_unplugged: false,
+            microphone_watch: MicrophoneWatch::default(),
             view: LocalView {
                 camera_on: true,
                 ..LocalView::default()
@@ -102,6 +107,7 @@ impl LocalMedia {
     pub fn select_microphone(&mut self, microphone: MicrophoneSelection) {
         self.view.microphone = chosen(&microphone);
         self.microphone_unplugged = false;
+        self.microphone_watch.clear();
         self.audio.set_microphone(microphone);
     }
 
@@ -109,6 +115,27 @@ impl LocalMedia {
     pub fn select_speaker(&mut self, speaker: SpeakerSelection) {
         self.view.speaker = chosen(&speaker);
         self.playout.set_speaker(speaker);
+    }
+
+    /// What is done with the sound of the microphone.
+    pub fn set_processing(&mut self, settings: ProcessingSettings) {
+        self.view.processing = settings;
+        self.audio.set_processing(settings);
+    }
+
+    /// Looks after the microphone; to be called some times per second.
+    pub fn watch_microphone(&mut self, now: Instant) {
+        // A file or a tone is as it is.
+        let is_device = matches!(self.view.microphone.selection.as_str(), "default")
+            || self.view.microphone.selection.starts_with("device:");
+        if is_device && self.view.microphone.label.is_some() {
+            let muted = self.view.microphone_muted;
+            let figures = self.audio.health().get();
+            self.microphone_watch.update(figures, muted, now);
+        } else {
+            self.microphone_watch.clear();
+        }
+        self.view.microphone_hint = self.microphone_watch.hint();
     }
 
     fn apply_camera(&self) {

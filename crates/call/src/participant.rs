@@ -9,16 +9,19 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use ahoy_audio::playout::RemoteAudio;
+use ahoy_audio::redundancy::LossReport;
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Bitrate;
 use ahoy_video::send::VideoSend;
 use tokio::sync::mpsc;
 
+use crate::lip_sync::SoundAndPicture;
 use crate::local::{AudioFanOut, LocalMedia, VideoFanOut};
 use crate::negotiation::{Action, Candidate, Description, Negotiation, Role};
 use crate::participant_stats::{self, Sources};
 use crate::remote_video::RemoteVideo;
+use crate::sound_protection::{self, ReportedGaps};
 use crate::stats::ParticipantStats;
 use crate::status::PeerMessage;
 
@@ -66,6 +69,10 @@ pub struct Participant {
     microphone_muted: bool,
     camera_on: bool,
     microphone_unplugged: bool,
+    /// In our sound, as they told.
+    gaps: ReportedGaps,
+    /// In theirs, as told last.
+    gaps_told: u64,
     /// A status has arrived.
     heard: bool,
     states: ConnectionStates,
@@ -95,6 +102,8 @@ impl Participant {
             microphone_muted: false,
             camera_on: true,
             microphone_unplugged: false,
+            gaps: ReportedGaps::default(),
+            gaps_told: 0,
             heard: false,
             states: ConnectionStates::default(),
         }
@@ -151,6 +160,33 @@ impl Participant {
             return !std::mem::replace(&mut self.heard, true);
         }
         false
+    }
+
+    /// Takes in what they said about gaps in our sound.
+    pub fn note_gaps(&mut self, packets: u64, gaps: u64) {
+        self.gaps.note(packets, gaps);
+    }
+
+    /// What there is to tell them about gaps in their sound; `None` without new ones.
+    pub fn gaps_to_tell(&mut self) -> Option<PeerMessage> {
+        let stats = self.link.audio.stats();
+        let (packets, gaps) = (stats.missing_packets, stats.missing_bursts);
+        let news = std::mem::replace(&mut self.gaps_told, gaps) != gaps;
+        news.then_some(PeerMessage::SoundGaps { packets, gaps })
+    }
+
+    /// How our sound gets through to them; `None` before anything is known.
+    pub fn loss_report(&self) -> Option<LossReport> {
+        let connected = self.states.connection == "connected";
+        let transport = self.link.transport().filter(|_| connected)?;
+        let (reported, round_trip) = transport.sound_reception()?;
+        Some(sound_protection::report(
+            reported.fraction_lost,
+            &self.gaps,
+            round_trip,
+            transport.target_bitrate(),
+            self.heard,
+        ))
     }
 
     /// Whether they have told us anything about themselves.
@@ -240,6 +276,7 @@ impl Participant {
 struct MediaLink {
     audio: RemoteAudio,
     video: RemoteVideo,
+    sync: Arc<SoundAndPicture>,
     encoder: Arc<VideoSend>,
     transport: OnceLock<Transport>,
 }
@@ -248,9 +285,12 @@ impl MediaLink {
     fn new(local: &LocalMedia) -> Arc<Self> {
         Arc::new_cyclic(|link: &Weak<Self>| {
             let link = Weak::clone(link);
+            let audio = local.playout.add_remote();
+            let sync = Arc::new(SoundAndPicture::new(Arc::clone(audio.clock())));
             Self {
-                audio: local.playout.add_remote(),
-                video: RemoteVideo::start(move || {
+                audio,
+                sync: Arc::clone(&sync),
+                video: RemoteVideo::start(sync, move || {
                     if let Some(link) = link.upgrade() {
                         link.request_key_frame();
                     }
@@ -283,6 +323,14 @@ impl MediaReceiver for MediaLink {
 
     fn key_frame_requested(&self) {
         self.encoder.request_key_frame();
+    }
+
+    fn audio_report(&self, ntp_time: u64, rtp_time: u32) {
+        self.sync.audio_report(ntp_time, rtp_time);
+    }
+
+    fn video_report(&self, ntp_time: u64, rtp_time: u32) {
+        self.sync.video_report(ntp_time, rtp_time);
     }
 }
 
@@ -440,6 +488,18 @@ impl MediaReceiver for WeakReceiver {
     fn key_frame_requested(&self) {
         if let Some(link) = self.0.upgrade() {
             link.key_frame_requested();
+        }
+    }
+
+    fn audio_report(&self, ntp_time: u64, rtp_time: u32) {
+        if let Some(link) = self.0.upgrade() {
+            link.audio_report(ntp_time, rtp_time);
+        }
+    }
+
+    fn video_report(&self, ntp_time: u64, rtp_time: u32) {
+        if let Some(link) = self.0.upgrade() {
+            link.video_report(ntp_time, rtp_time);
         }
     }
 }

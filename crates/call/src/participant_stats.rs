@@ -104,7 +104,9 @@ fn inbound_video(
         frames_per_second: Some(video.frames_per_second),
         freeze_count: Some(video.freezes),
         total_freezes_duration: Some(video.frozen_s),
-        jitter_buffer_delay: seconds(video.jitter.jitter_buffer_delay),
+        jitter_buffer_delay: seconds(video.jitter.jitter_buffer_delay)
+            .map(|delay| delay + video.waited_for_sound_s),
+        lip_sync_skew: video.skew_s,
         jitter_buffer_emitted_count: real(video.jitter.frames_assembled),
         ..inbound(received)
     }
@@ -118,9 +120,14 @@ fn inbound_audio(
     InboundRtpStats {
         packets_discarded: real(audio.packets_discarded),
         jitter_buffer_delay: Some(audio.jitter_buffer_delay),
+        jitter_buffer_target_delay: Some(audio.jitter_buffer_target_delay),
         jitter_buffer_emitted_count: real(audio.jitter_buffer_emitted_count),
         total_samples_received: real(audio.total_samples_received),
         concealed_samples: real(audio.concealed_samples),
+        silent_concealed_samples: real(audio.silent_concealed_samples),
+        fec_samples: real(audio.fec_samples),
+        dred_samples: real(audio.dred_samples),
+        comfort_noise_samples: real(audio.comfort_noise_samples),
         concealment_events: real(audio.concealment_events),
         inserted_samples_for_deceleration: real(audio.inserted_samples_for_deceleration),
         removed_samples_for_acceleration: real(audio.removed_samples_for_acceleration),

@@ -1,21 +1,27 @@
 //! Pictures of one participant: packets in, whole frames out to whoever takes them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ahoy_media::frame::EncodedVideoSink;
+use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Resolution;
 use ahoy_video::jitter::{VideoJitterBuffer, VideoJitterStats, VideoOutput};
 use tokio::sync::mpsc;
 
+use crate::lip_sync::SoundAndPicture;
 use crate::local::VideoFanOut;
 use crate::stats::FrameClock;
 
 /// Packets between the connection and the jitter buffer: half a second of 4 Mbit/s. When the task
 /// is held up longer, packets are dropped and counted; the jitter buffer then asks for repair.
 const PACKET_CAPACITY: usize = 256;
+
+/// Frames that wait for their sound: a second of 30 per second. When more come, the oldest go on
+/// before their time.
+const MAX_HELD: usize = 30;
 
 /// The receiving end of one participant's pictures. Dropping it ends its task.
 pub struct RemoteVideo {
@@ -26,8 +32,23 @@ pub struct RemoteVideo {
 #[derive(Default)]
 struct Shared {
     frames_out: Arc<VideoFanOut>,
-    figures: Mutex<(VideoJitterStats, FrameClock, Option<Resolution>)>,
+    figures: Mutex<Figures>,
     dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Figures {
+    jitter: VideoJitterStats,
+    clock: FrameClock,
+    size: Option<Resolution>,
+    waited_for_sound_s: f64,
+    skew_s: Option<f64>,
+}
+
+impl Shared {
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is known about the received picture.
@@ -47,15 +68,27 @@ pub struct RemoteVideoStats {
     pub size: Option<(u32, u32)>,
     /// Packets dropped because the task was held up.
     pub packets_dropped: u64,
+    /// Sum over all frames of the seconds that they waited for their sound.
+    pub waited_for_sound_s: f64,
+    /// How much later the last picture is seen than its sound is heard, in seconds; negative when
+    /// the sound comes later. `None` while unknown.
+    pub skew_s: Option<f64>,
 }
 
 impl RemoteVideo {
-    /// Starts the task. `need_key_frame` is called, on the task, when nothing can be decoded
-    /// until the sender makes a key frame.
-    pub fn start(need_key_frame: impl Fn() + Send + 'static) -> Self {
+    /// Starts the task. Frames wait for what `sound` says; `need_key_frame` is called, on the
+    /// task, when nothing can be decoded until the sender makes a key frame.
+    pub fn start(sound: Arc<SoundAndPicture>, need_key_frame: impl Fn() + Send + 'static) -> Self {
         let (packets, receiver) = mpsc::channel(PACKET_CAPACITY);
         let shared = Arc::new(Shared::default());
-        tokio::spawn(run(receiver, Arc::clone(&shared), need_key_frame));
+        let task = Task {
+            shared: Arc::clone(&shared),
+            sound,
+            buffer: VideoJitterBuffer::new(),
+            held: VecDeque::new(),
+            need_key_frame,
+        };
+        tokio::spawn(task.run(receiver));
         Self { packets, shared }
     }
 
@@ -73,77 +106,97 @@ impl RemoteVideo {
 
     /// The sender has switched its camera: the gap is no freeze.
     pub fn paused(&self) {
-        self.figures().1.pause();
+        self.shared.figures().clock.pause();
     }
 
     /// Counters so far.
     pub fn stats(&self) -> RemoteVideoStats {
-        let figures = self.figures();
-        let (jitter, clock, last) = &*figures;
+        let figures = self.shared.figures();
+        let clock = &figures.clock;
         RemoteVideoStats {
-            jitter: *jitter,
+            jitter: figures.jitter,
             frames: clock.frames(),
             freezes: clock.freezes(),
             frozen_s: clock.frozen().as_secs_f64(),
             frames_per_second: clock.frames_per_second(Instant::now()),
-            size: last.as_ref().map(|size| (size.width, size.height)),
+            size: figures.size.map(|size| (size.width, size.height)),
             packets_dropped: self.shared.dropped.load(Ordering::Relaxed),
+            waited_for_sound_s: figures.waited_for_sound_s,
+            skew_s: figures.skew_s,
         }
-    }
-
-    fn figures(
-        &self,
-    ) -> std::sync::MutexGuard<'_, (VideoJitterStats, FrameClock, Option<Resolution>)> {
-        self.shared
-            .figures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn run(
-    mut packets: mpsc::Receiver<RtpPacket>,
+struct Task<F> {
     shared: Arc<Shared>,
-    need_key_frame: impl Fn() + Send + 'static,
-) {
-    let mut buffer = VideoJitterBuffer::new();
-    loop {
-        let timeout = buffer.poll_timeout();
-        let wake = async {
-            match timeout {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            packet = packets.recv() => match packet {
-                Some(packet) => buffer.push(packet, Instant::now()),
-                None => return,
-            },
-            () = wake => {}
-        }
-        hand_on(&mut buffer, &shared, &need_key_frame);
-    }
+    sound: Arc<SoundAndPicture>,
+    buffer: VideoJitterBuffer,
+    /// Whole frames in decoding order, and when they are due.
+    held: VecDeque<(Instant, EncodedFrame)>,
+    need_key_frame: F,
 }
 
-fn hand_on(buffer: &mut VideoJitterBuffer, shared: &Shared, need_key_frame: &impl Fn()) {
-    while let Some(output) = buffer.poll(Instant::now()) {
-        match output {
-            VideoOutput::Frame(frame) => {
-                shared.frames_out.on_encoded_frame(&frame);
-                let mut figures = shared
-                    .figures
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                figures.1.frame(Instant::now());
-                figures.2 = Some(frame.resolution);
+impl<F: Fn() + Send> Task<F> {
+    async fn run(mut self, mut packets: mpsc::Receiver<RtpPacket>) {
+        loop {
+            let due = self.held.front().map(|(due, _)| *due);
+            let timeout = self.buffer.poll_timeout().into_iter().chain(due).min();
+            let wake = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                packet = packets.recv() => match packet {
+                    Some(packet) => self.buffer.push(packet, Instant::now()),
+                    None => return,
+                },
+                () = wake => {}
             }
-            VideoOutput::NeedKeyFrame => need_key_frame(),
+            self.take_over(Instant::now());
+            self.hand_on(Instant::now());
         }
     }
-    let mut figures = shared
-        .figures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    figures.0 = buffer.stats();
+
+    /// Takes what is complete.
+    fn take_over(&mut self, now: Instant) {
+        let mut waited = 0.0;
+        let mut skew = None;
+        while let Some(output) = self.buffer.poll(now) {
+            match output {
+                VideoOutput::Frame(frame) => {
+                    let timing = self.sound.picture_due(frame.rtp_timestamp, now);
+                    // A frame never overtakes the one it builds upon.
+                    let earliest = self.held.back().map_or(now, |(due, _)| *due);
+                    let due = timing.due.max(earliest);
+                    waited += due.saturating_duration_since(now).as_secs_f64();
+                    skew = timing.skew_s;
+                    self.held.push_back((due, frame));
+                }
+                VideoOutput::NeedKeyFrame => (self.need_key_frame)(),
+            }
+        }
+        let mut figures = self.figures();
+        figures.jitter = self.buffer.stats();
+        figures.waited_for_sound_s += waited;
+        figures.skew_s = skew.or(figures.skew_s);
+    }
+
+    /// Hands on what is due.
+    fn hand_on(&mut self, now: Instant) {
+        while let Some((due, _)) = self.held.front()
+            && (*due <= now || self.held.len() > MAX_HELD)
+            && let Some((_, frame)) = self.held.pop_front()
+        {
+            self.shared.frames_out.on_encoded_frame(&frame);
+            let mut figures = self.figures();
+            figures.clock.frame(now);
+            figures.size = Some(frame.resolution);
+        }
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.shared.figures()
+    }
 }

@@ -94,12 +94,25 @@ stats! {
         pli_count: u32,
         /// Seconds that emitted samples or frames spent in the jitter buffer, added up.
         jitter_buffer_delay: f64,
+        /// The same as the network asks for, without what lip-sync adds.
+        jitter_buffer_target_delay: f64,
+        /// Ours: seconds that the last picture is seen later than its sound is heard; negative
+        /// when the sound comes later.
+        lip_sync_skew: f64,
         /// Samples or frames that left the jitter buffer.
         jitter_buffer_emitted_count: f64,
         /// Samples played.
         total_samples_received: f64,
         /// Samples made up for missing ones.
         concealed_samples: f64,
+        /// Of these, silence.
+        silent_concealed_samples: f64,
+        /// Ours: samples restored from the in-band FEC of the packet after.
+        fec_samples: f64,
+        /// Ours: samples restored from deep redundancy (DRED).
+        dred_samples: f64,
+        /// Ours: samples of comfort noise while the sender is silent.
+        comfort_noise_samples: f64,
         /// Runs of concealment.
         concealment_events: f64,
         /// Samples added to slow playout down.

@@ -33,6 +33,15 @@ pub enum PeerMessage {
         #[serde(default)]
         microphone_unplugged: bool,
     },
+    /// How the other side's sound arrives at the sender, once a second while packets go missing.
+    /// RTCP tells how many are lost, but not how many in a row.
+    #[serde(rename_all = "camelCase")]
+    SoundGaps {
+        /// Packets that were missing when they were to be played, since the beginning.
+        packets: u64,
+        /// Gaps that they made.
+        gaps: u64,
+    },
     /// The sender hangs up now.
     Bye,
     /// A type that this version does not know.

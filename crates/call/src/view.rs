@@ -1,5 +1,7 @@
 //! What a call looks like from outside: whole snapshots that are safe to repeat, and moments.
 
+use ahoy_audio::processing::ProcessingSettings;
+use ahoy_audio::processing::health::MicrophoneHint;
 use ahoy_media::device::{DeviceKind, DeviceProblem};
 use ahoy_media::units::VideoConstraints;
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,10 @@ pub struct LocalView {
     pub camera: DeviceView,
     /// Speaker.
     pub speaker: DeviceView,
+    /// What is done with the sound of the microphone.
+    pub processing: ProcessingSettings,
+    /// Something to tell the user about the microphone.
+    pub microphone_hint: Option<MicrophoneHint>,
 }
 
 /// The connection to the signaling server.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ahoy_audio::processing::ProcessingSettings;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// A participant of Ahoy calls without a window.
 #[derive(Debug, Parser)]
@@ -83,6 +84,9 @@ pub(crate) struct CommonOptions {
     #[arg(long, default_value_t, value_name = "SINK")]
     pub(crate) speaker: SpeakerSelection,
 
+    #[command(flatten)]
+    pub(crate) processing: ProcessingOptions,
+
     /// Size and rate asked of the camera, and the most that is sent
     #[arg(long, default_value_t, value_name = "WxH@FPS")]
     pub(crate) resolution: VideoConstraints,
@@ -98,6 +102,37 @@ pub(crate) struct CommonOptions {
     /// Write statistics to this JSON file at the end
     #[arg(long, value_name = "OUT.json")]
     pub(crate) stats: Option<PathBuf>,
+}
+
+/// What is done with the sound of a microphone; files and tones are sent as they are.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ProcessingOptions {
+    /// Take what the speaker plays out of what the microphone hears
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    echo_cancellation: bool,
+
+    /// Take noise out of what the microphone hears
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    noise_suppression: bool,
+
+    /// Make quiet talkers louder
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    auto_gain_control: bool,
+
+    /// For music: none of the above, and stereo in full band
+    #[arg(long)]
+    original_sound: bool,
+}
+
+impl From<ProcessingOptions> for ProcessingSettings {
+    fn from(options: ProcessingOptions) -> Self {
+        Self {
+            echo_cancellation: options.echo_cancellation,
+            noise_suppression: options.noise_suppression,
+            auto_gain_control: options.auto_gain_control,
+            original_sound: options.original_sound,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,7 +155,14 @@ impl LogLevel {
             Self::Debug => ("debug", "warn"),
             Self::Trace => ("trace", "info"),
         };
-        let crates = ["ahoy_peer", "ahoy_call", "ahoy_media", "ahoy_signaling"];
+        let crates = [
+            "ahoy_peer",
+            "ahoy_call",
+            "ahoy_audio",
+            "ahoy_video",
+            "ahoy_media",
+            "ahoy_signaling",
+        ];
         crates.iter().fold(others.to_owned(), |filter, name| {
             format!("{filter},{name}={own}")
         })
@@ -179,7 +221,8 @@ mod tests {
         let cli = parse(
             "call --server ws://127.0.0.1:1234 --name Mira --camera file:a.y4m --microphone tone \
              --speaker none --save-video out.y4m --resolution 640x360@15 --duration 1m30s \
-             --stats out.json --share-on-network --log debug",
+             --stats out.json --share-on-network --log debug --noise-suppression false \
+             --original-sound",
         )
         .expect("understood");
         assert_eq!(cli.log, Some(LogLevel::Debug));
@@ -195,6 +238,9 @@ mod tests {
         assert_eq!(common.camera.to_string(), "file:a.y4m");
         assert_eq!(common.resolution.to_string(), "640x360@15");
         assert_eq!(common.duration, Some(Duration::from_secs(90)));
+        let processing = ProcessingSettings::from(common.processing);
+        assert!(processing.echo_cancellation && processing.auto_gain_control);
+        assert!(!processing.noise_suppression && processing.original_sound);
     }
 
     #[test]

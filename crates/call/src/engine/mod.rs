@@ -8,6 +8,7 @@ mod task;
 use std::sync::Arc;
 
 use ahoy_audio::level::AudioLevel;
+use ahoy_audio::processing::ProcessingSettings;
 use ahoy_media::device::Devices;
 use ahoy_media::frame::EncodedVideoSink;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
@@ -39,6 +40,8 @@ pub struct EngineConfig {
     pub microphone: MicrophoneSelection,
     /// Chosen speaker.
     pub speaker: SpeakerSelection,
+    /// What is done with the sound of the microphone.
+    pub processing: ProcessingSettings,
     /// Requested size and rate of the picture.
     pub constraints: VideoConstraints,
     /// Begin with the microphone muted.
@@ -89,6 +92,7 @@ pub(crate) enum Command {
     SelectMicrophone(MicrophoneSelection),
     SelectSpeaker(SpeakerSelection),
     SetVideoConstraints(VideoConstraints),
+    SetProcessing(ProcessingSettings),
     SubscribeVideo(
         VideoTile,
         Arc<dyn EncodedVideoSink>,
@@ -228,6 +232,15 @@ impl Engine {
         constraints: VideoConstraints,
     ) -> Result<(), EngineStopped> {
         self.send(Command::SetVideoConstraints(constraints)).await
+    }
+
+    /// Echo cancellation, noise suppression and automatic gain, or original sound; at once and
+    /// without renegotiation.
+    ///
+    /// # Errors
+    /// [`EngineStopped`]
+    pub async fn set_processing(&self, settings: ProcessingSettings) -> Result<(), EngineStopped> {
+        self.send(Command::SetProcessing(settings)).await
     }
 
     /// Compressed pictures of `tile` to `sink` until the subscription is dropped, beginning with

@@ -23,6 +23,7 @@ use crate::local::LocalMedia;
 use crate::negotiation::Role;
 use crate::participant::{Participant, ParticipantOutput};
 use crate::session::{Departure, Session};
+use crate::sound_protection::SoundProtection;
 use crate::stats::StatsReport;
 use crate::status::PeerMessage;
 use crate::transport::{LocalAddresses, TransportConfig};
@@ -84,6 +85,7 @@ struct EngineTask {
     words: Option<CodeWords>,
     call: u64,
     transport: TransportConfig,
+    protection: SoundProtection,
     ticks: u32,
     server: Option<ServerAddress>,
     embedded: Arc<EmbeddedServer>,
@@ -109,6 +111,7 @@ impl EngineTask {
         local.set_muted(config.microphone_muted);
         local.set_camera_on(!config.camera_off);
         local.set_constraints(config.constraints);
+        local.set_processing(config.processing);
         local.select_microphone(config.microphone);
         local.select_speaker(config.speaker);
         local.select_camera(config.camera);
@@ -123,6 +126,7 @@ impl EngineTask {
             words: None,
             call: 0,
             transport: TransportConfig::default(),
+            protection: SoundProtection::default(),
             ticks: 0,
             server: config.server,
             embedded: Arc::new(EmbeddedServer::new(config.embedded)),
@@ -176,6 +180,7 @@ impl EngineTask {
             Command::SelectMicrophone(microphone) => self.local.select_microphone(microphone),
             Command::SelectSpeaker(speaker) => self.local.select_speaker(speaker),
             Command::SetVideoConstraints(wanted) => self.local.set_constraints(wanted),
+            Command::SetProcessing(settings) => self.local.set_processing(settings),
             Command::SubscribeVideo(tile, sink, answer) => {
                 let _ = answer.send(self.subscribe(tile, sink));
             }
@@ -363,6 +368,9 @@ impl EngineTask {
             ParticipantOutput::Message(PeerMessage::Bye) => {
                 self.participant_left(id, Departure::Left);
             }
+            ParticipantOutput::Message(PeerMessage::SoundGaps { packets, gaps }) => {
+                participant.note_gaps(packets, gaps);
+            }
             ParticipantOutput::Message(message) => {
                 if participant.note(message) {
                     participant.send_message(&self.local.status());
@@ -431,9 +439,20 @@ impl EngineTask {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_PER_REMINDER) {
             self.remind_the_silent();
+            self.tell_gaps();
         }
+        self.local.watch_microphone(Instant::now());
         let estimates = self.participants.values().filter_map(Participant::estimate);
-        let target = adaptation::encoder_target(self.local.view().constraints, estimates);
+        let reports = self
+            .participants
+            .values()
+            .filter_map(Participant::loss_report);
+        if let Some(settings) = self.protection.update(reports, Instant::now()) {
+            tracing::debug!(?settings, "the sound is protected anew");
+            self.local.audio.set_encoding(settings);
+        }
+        let constraints = self.local.view().constraints;
+        let target = adaptation::encoder_target(constraints, self.protection.bitrate(), estimates);
         self.local.video.set_bitrate(target);
     }
 
@@ -442,6 +461,14 @@ impl EngineTask {
         let status = self.local.status();
         for participant in self.participants.values().filter(|other| !other.heard()) {
             participant.send_message(&status);
+        }
+    }
+
+    fn tell_gaps(&mut self) {
+        for participant in self.participants.values_mut() {
+            if let Some(message) = participant.gaps_to_tell() {
+                participant.send_message(&message);
+            }
         }
     }
 

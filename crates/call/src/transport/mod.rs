@@ -27,6 +27,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
 use ahoy_media::units::Bitrate;
@@ -245,6 +246,14 @@ impl Transport {
     /// What congestion control thinks the path carries: everything, sound and repairs included.
     pub fn target_bitrate(&self) -> Bitrate {
         self.0.estimate.get()
+    }
+
+    /// How our sound arrives, by the other side's latest report (RFC 3550 section 6.4.2), and
+    /// the latest round trip; `None` before the first.
+    pub fn sound_reception(&self) -> Option<(RemoteInboundRtpStats, Option<Duration>)> {
+        let streams = &self.0.streams;
+        let reported = streams.snapshot().remote_inbound_audio?;
+        Some((reported, streams.round_trip_time()))
     }
 
     /// The states as they are now.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ahoy_audio::opus::packet_samples;
 use ahoy_media::frame::{EncodedAudio, EncodedFrame};
 use ahoy_video::rtp_vp8::Vp8Packetizer;
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use webrtc::runtime::Runtime;
 
 use super::connection::{OPUS_PAYLOAD_TYPE, Ssrcs, Tracks, VP8_PAYLOAD_TYPE};
 use super::events::MediaReceiver;
-use super::stats::Streams;
+use super::stats::{Kind, Streams};
 
 /// Pictures that wait for the network task: a quarter of a second at 30 frames per second. When
 /// full, pictures are dropped until the next key frame, which is asked for.
@@ -261,7 +262,10 @@ impl Writer {
         while let Some(audio) = self.queues.pop_audio() {
             let payload_type = self.queues.audio_payload_type.load(Ordering::Relaxed);
             let continues = self.next_audio_timestamp == Some(audio.rtp_timestamp);
-            self.next_audio_timestamp = Some(audio.rtp_timestamp.wrapping_add(AUDIO_FRAME_TICKS));
+            let samples = packet_samples(&audio.data).unwrap_or_default() as u32;
+            let end = audio.rtp_timestamp.wrapping_add(samples);
+            self.next_audio_timestamp = Some(end);
+            self.streams.captured(Kind::Audio, audio.captured_at, end);
             let packet =
                 self.audio
                     .packet(payload_type, audio.rtp_timestamp, !continues, audio.data);
@@ -284,6 +288,8 @@ impl Writer {
     }
 
     fn packetize(&mut self, frame: &EncodedFrame) {
+        self.streams
+            .captured(Kind::Video, frame.captured_at, frame.rtp_timestamp);
         let payload_type = self.queues.video_payload_type.load(Ordering::Relaxed);
         for (marker, payload) in self.packetizer.packetize(&frame.data) {
             let packet = self
@@ -331,9 +337,6 @@ impl Writer {
         }
     }
 }
-
-/// Ticks of one Opus frame of 20 ms.
-const AUDIO_FRAME_TICKS: u32 = 960;
 
 /// The error of a failed write holds the whole packet and must not be logged.
 async fn write(track: &dyn TrackLocal, packet: rtp::Packet) {

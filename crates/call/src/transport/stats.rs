@@ -181,6 +181,8 @@ struct Local {
     reported: Option<RemoteInboundRtpStats>,
     /// Middle 32 bits of the NTP time in a sender report, and when it left.
     reports: Vec<(u32, Instant)>,
+    /// A moment of the capture, and its media time.
+    media_time: Option<(Instant, u32)>,
 }
 
 /// A stream of theirs.
@@ -237,6 +239,32 @@ impl Streams {
     /// The latest round trip measured by reports, of whichever stream.
     pub(super) fn round_trip_time(&self) -> Option<Duration> {
         self.lock().round_trip_time
+    }
+
+    /// What was captured at `at` has the media time `rtp_timestamp`.
+    pub(super) fn captured(&self, kind: Kind, at: Instant, rtp_timestamp: u32) {
+        self.lock().local[kind as usize].media_time = Some((at, rtp_timestamp));
+    }
+
+    /// Media time of what one of our streams captures just now.
+    pub(super) fn media_time(&self, now: Instant, ssrc: u32) -> Option<u32> {
+        let counters = self.lock();
+        let kinds = [Kind::Audio, Kind::Video];
+        let mut streams = kinds.into_iter().zip(&counters.local);
+        let (kind, local) = streams.find(|(_, local)| local.stats.ssrc == ssrc)?;
+        let (at, rtp_timestamp) = local.media_time?;
+        let elapsed = now.saturating_duration_since(at).as_secs_f64();
+        Some(rtp_timestamp.wrapping_add((elapsed * kind.clock_hz()) as u64 as u32))
+    }
+
+    /// Which of their streams this is, once its first packet came.
+    pub(super) fn remote_kind(&self, ssrc: u32) -> Option<Kind> {
+        let counters = self.lock();
+        let is_it = |kind: &Kind| {
+            let remote = &counters.remote[*kind as usize];
+            remote.as_ref().is_some_and(|it| it.stats.ssrc == ssrc)
+        };
+        [Kind::Audio, Kind::Video].into_iter().find(is_it)
     }
 
     /// The other side's picture stream, once its first packet came.

@@ -9,6 +9,7 @@ use ahoy_call::fan_out::Subscription;
 use ahoy_call::local::LocalMedia;
 use ahoy_call::negotiation::{Candidate, Description, DescriptionKind, Role};
 use ahoy_call::participant::{Participant, ParticipantOutput};
+use ahoy_call::sound_protection::SoundProtection;
 use ahoy_call::stats::ParticipantStats;
 use ahoy_call::transport::{LocalAddresses, TransportConfig};
 use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
@@ -150,7 +151,8 @@ impl Side {
             .remote
             .iter()
             .filter_map(|it| it.participant.estimate());
-        let target = adaptation::encoder_target(self.config.video, estimate);
+        let sound = SoundProtection::default().bitrate();
+        let target = adaptation::encoder_target(self.config.video, sound, estimate);
         self.local.video.set_bitrate(target);
     }
 

@@ -118,6 +118,7 @@ mod tests {
                     name: name.to_owned(),
                     microphone_muted: false,
                     camera_on: true,
+                    microphone_unplugged: false,
                     states: ConnectionStates {
                         connection: connection.to_owned(),
                         ..ConnectionStates::default()

@@ -59,6 +59,7 @@ impl CommonOptions {
             camera: self.camera.clone(),
             microphone: self.microphone.clone(),
             speaker: self.speaker.clone(),
+            processing: self.processing.into(),
             constraints: self.resolution,
             server: self.server.clone(),
             embedded: EmbeddedConfig::from_environment(),

@@ -50,6 +50,12 @@ impl Meter {
     fn read(&self, now: Instant, packet: &dyn std::any::Any) -> bool {
         if let Some(report) = packet.downcast_ref::<SenderReport>() {
             self.reports(now, &report.reports);
+            let (ntp_time, rtp_time) = (report.ntp_time, report.rtp_time);
+            match self.streams.remote_kind(report.ssrc) {
+                Some(Kind::Audio) => self.receiver.audio_report(ntp_time, rtp_time),
+                Some(Kind::Video) => self.receiver.video_report(ntp_time, rtp_time),
+                None => {}
+            }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
             self.reports(now, &report.reports);
         } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
@@ -88,11 +94,20 @@ impl Link for Meter {
     }
 
     fn write_rtcp(&mut self, now: Instant, packets: &mut Vec<Box<dyn rtcp::Packet>>) -> Verdict {
-        for packet in packets.iter() {
-            let packet = packet.as_any();
+        for boxed in packets.iter_mut() {
+            let packet = boxed.as_any();
             if let Some(report) = packet.downcast_ref::<SenderReport>() {
                 self.streams
                     .sender_report_sent(now, report.ssrc, report.ntp_time);
+                // The crate takes the time of sending for that of the capture, which differs
+                // between sound and picture: lips would be out of step by that much.
+                if let Some(rtp_time) = self.streams.media_time(now, report.ssrc) {
+                    let report = SenderReport {
+                        rtp_time,
+                        ..report.clone()
+                    };
+                    *boxed = Box::new(report);
+                }
             } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
                 self.streams.nack_sent(nack.media_ssrc);
             } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {

@@ -1,0 +1,378 @@
+//! Lip-sync: when a picture is to be shown so that it goes with the sound, and how long the sound
+//! has to wait for late pictures. Pure.
+//!
+//! Both streams are put on the sender's clock by the RTCP sender reports (RFC 3550 section 6.4.1).
+//! Sound sets the pace, since a gap in it is worse than a late picture: pictures wait for it. Only
+//! when pictures come so late that the sound would be heard first, the sound is made to wait.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ahoy_audio::playout_clock::PlayoutClock;
+use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
+
+/// Pictures may be this much ahead of their sound: waiting costs delay, and nobody notices less
+/// (ITU-R BT.1359-1 puts the threshold of detection at 125 ms for late and 45 ms for early sound).
+const PICTURE_AHEAD: f64 = 0.040;
+/// Sound that is ahead of its picture by more is delayed.
+const SOUND_AHEAD: f64 = 0.015;
+/// What handing over, decoding and drawing take after a picture was due.
+const SHOWING: f64 = 0.010;
+/// No picture waits longer, whatever the reports say: they come from a stranger.
+const MAX_WAIT: f64 = 0.6;
+/// Longest that the sound is made to wait for pictures.
+const MAX_SOUND_DELAY: f64 = 0.4;
+/// A larger difference between the streams is no delay but a wrong report.
+const MAX_SKEW: f64 = 5.0;
+/// Sound that was played longer ago says nothing about when the next will be.
+const STALE: Duration = Duration::from_millis(500);
+/// A jump of the playout by more is followed at once, less is smoothed: positions come in blocks.
+const JUMP: f64 = 0.030;
+/// Weight of a new position of the sound.
+const SMOOTHING: f64 = 0.1;
+/// How often the delay of the sound is judged.
+const JUDGE_EVERY: Duration = Duration::from_millis(500);
+/// The delay of the sound goes down by at most this much per judgement, to come back smoothly.
+const MAX_DECREASE: f64 = 0.020;
+
+/// Media time of one stream on its sender's clock.
+#[derive(Debug, Clone)]
+struct SenderClock {
+    hz: f64,
+    /// Seconds of the sender's clock, and RTP ticks at that moment.
+    report: Option<(f64, u32)>,
+}
+
+impl SenderClock {
+    fn new(hz: u32) -> Self {
+        Self {
+            hz: f64::from(hz),
+            report: None,
+        }
+    }
+
+    /// Takes in a sender report. `ntp_time` is in units of 2⁻³² s.
+    fn report(&mut self, ntp_time: u64, rtp_time: u32) {
+        self.report = Some((ntp_time as f64 / f64::from(u32::MAX), rtp_time));
+    }
+
+    /// When this was captured, in seconds of the sender's clock.
+    fn captured(&self, rtp_timestamp: u32) -> Option<f64> {
+        let (seconds, rtp_time) = self.report?;
+        let ticks = rtp_timestamp.wrapping_sub(rtp_time).cast_signed();
+        Some(seconds + f64::from(ticks) / self.hz)
+    }
+}
+
+/// Sound and pictures of one participant.
+#[derive(Debug, Clone)]
+pub struct LipSync {
+    epoch: Instant,
+    audio: SenderClock,
+    video: SenderClock,
+    /// Our clock minus the sender's, in seconds, for the sound that leaves the speaker; and when
+    /// that was last seen.
+    sound: Option<(f64, Instant)>,
+    /// The latest picture since the last judgement: how much later than its sound it came.
+    latest: Option<f64>,
+    judged: Instant,
+    sound_delay: f64,
+    skew: Option<f64>,
+}
+
+impl LipSync {
+    /// Nothing is known before the first reports. `now`: start of the call.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            epoch: now,
+            audio: SenderClock::new(AUDIO_CLOCK_HZ),
+            video: SenderClock::new(VIDEO_CLOCK_HZ),
+            sound: None,
+            latest: None,
+            judged: now,
+            sound_delay: 0.0,
+            skew: None,
+        }
+    }
+
+    /// A sender report for the sound: NTP time in units of 2⁻³² s, RTP time in ticks of 48 kHz.
+    pub fn audio_report(&mut self, ntp_time: u64, rtp_time: u32) {
+        self.audio.report(ntp_time, rtp_time);
+    }
+
+    /// A sender report for the pictures: NTP time in units of 2⁻³² s, RTP time in ticks of 90 kHz.
+    pub fn video_report(&mut self, ntp_time: u64, rtp_time: u32) {
+        self.video.report(ntp_time, rtp_time);
+    }
+
+    /// The sample with this time stamp (ticks of 48 kHz) leaves the speaker at `at`.
+    pub fn sound_plays(&mut self, rtp_timestamp: u32, at: Instant) {
+        let Some(captured) = self.audio.captured(rtp_timestamp) else {
+            return;
+        };
+        let offset = self.seconds(at) - captured;
+        let smoothed = match self.sound {
+            Some((known, seen))
+                if (offset - known).abs() < JUMP && self.since(seen, at) < STALE.as_secs_f64() =>
+            {
+                known + SMOOTHING * (offset - known)
+            }
+            _ => offset,
+        };
+        self.sound = Some((smoothed, at));
+    }
+
+    /// When a picture that is complete at `now` should be handed on: `now` or later, by 0.6 s at
+    /// most. `rtp_timestamp` in ticks of 90 kHz.
+    pub fn picture_due(&mut self, rtp_timestamp: u32, now: Instant) -> Instant {
+        self.skew = None;
+        let Some((offset, seen)) = self.sound else {
+            return now;
+        };
+        let Some(captured) = self.video.captured(rtp_timestamp) else {
+            return now;
+        };
+        if now.saturating_duration_since(seen) > STALE {
+            return now;
+        }
+        // How much later the picture would be seen than its sound is heard.
+        let late = self.seconds(now) + SHOWING - (captured + offset);
+        if late.abs() > MAX_SKEW {
+            return now;
+        }
+        self.latest = Some(self.latest.map_or(late, |latest| latest.max(late)));
+        let wait = (-late - PICTURE_AHEAD).clamp(0.0, MAX_WAIT);
+        self.skew = Some(late + wait);
+        now + Duration::from_secs_f64(wait)
+    }
+
+    /// How much longer the sound has to wait than its own jitter buffer wants, so that late pictures
+    /// can keep up.
+    pub fn sound_delay(&mut self, now: Instant) -> Duration {
+        if now.saturating_duration_since(self.judged) >= JUDGE_EVERY {
+            self.judged = now;
+            if let Some(latest) = self.latest.take() {
+                let change = if latest > SOUND_AHEAD {
+                    latest - SOUND_AHEAD / 2.0
+                } else {
+                    // Sound that need not wait any more comes back gently.
+                    latest.min(0.0).max(-MAX_DECREASE)
+                };
+                self.sound_delay = (self.sound_delay + change).clamp(0.0, MAX_SOUND_DELAY);
+            }
+        }
+        Duration::from_secs_f64(self.sound_delay)
+    }
+
+    /// How much later the last picture is seen than its sound is heard, in seconds; negative when
+    /// the sound comes later. `None` while nothing is known.
+    pub fn skew(&self) -> Option<f64> {
+        self.skew
+    }
+
+    fn seconds(&self, at: Instant) -> f64 {
+        at.saturating_duration_since(self.epoch).as_secs_f64()
+    }
+
+    fn since(&self, earlier: Instant, later: Instant) -> f64 {
+        later.saturating_duration_since(earlier).as_secs_f64()
+    }
+}
+
+/// [`LipSync`] between the connection, which brings the reports, the playout of the sound and the
+/// task of the pictures.
+pub struct SoundAndPicture {
+    sync: Mutex<LipSync>,
+    playout: Arc<PlayoutClock>,
+}
+
+/// What is to be done with a picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PictureTiming {
+    /// When it should be handed on.
+    pub due: Instant,
+    /// See [`LipSync::skew`].
+    pub skew_s: Option<f64>,
+}
+
+impl SoundAndPicture {
+    /// For the participant whose sound `playout` tells of.
+    pub fn new(playout: Arc<PlayoutClock>) -> Self {
+        Self {
+            sync: Mutex::new(LipSync::new(Instant::now())),
+            playout,
+        }
+    }
+
+    /// See [`LipSync::audio_report`].
+    pub fn audio_report(&self, ntp_time: u64, rtp_time: u32) {
+        self.lock().audio_report(ntp_time, rtp_time);
+    }
+
+    /// See [`LipSync::video_report`].
+    pub fn video_report(&self, ntp_time: u64, rtp_time: u32) {
+        self.lock().video_report(ntp_time, rtp_time);
+    }
+
+    /// When a picture that is complete at `now` should be handed on, by what is heard now; makes
+    /// the sound wait if it has to.
+    pub fn picture_due(&self, rtp_timestamp: u32, now: Instant) -> PictureTiming {
+        let mut sync = self.lock();
+        if let Some((sample, at)) = self.playout.position() {
+            sync.sound_plays(sample, at);
+        }
+        let due = sync.picture_due(rtp_timestamp, now);
+        self.playout.set_additional_delay(sync.sound_delay(now));
+        PictureTiming {
+            due,
+            skew_s: sync.skew(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LipSync> {
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NTP_SECOND: f64 = 4_294_967_295.0;
+
+    /// A sender whose streams were captured together from second 1000 of its clock on, and a
+    /// receiver who plays sound after `sound` seconds and has pictures complete after `picture`.
+    struct Path {
+        sync: LipSync,
+        start: Instant,
+        sound: f64,
+        picture: f64,
+    }
+
+    impl Path {
+        fn new(sound: f64, picture: f64) -> Self {
+            let start = Instant::now();
+            let mut sync = LipSync::new(start);
+            sync.audio_report((1000.0 * NTP_SECOND) as u64, 5_000);
+            sync.video_report((1000.0 * NTP_SECOND) as u64, u32::MAX - 100);
+            Self {
+                sync,
+                start,
+                sound,
+                picture,
+            }
+        }
+
+        fn at(&self, seconds: f64) -> Instant {
+            self.start + Duration::from_secs_f64(seconds)
+        }
+
+        /// Runs from second `from` to second `to` of the capture; returns the worst skew of the
+        /// last half second: picture seen minus sound heard.
+        fn run(&mut self, from: f64, to: f64) -> (f64, f64) {
+            let mut seen: Vec<f64> = Vec::new();
+            let frames = ((to - from) * 30.0) as u32;
+            for frame in 0..frames {
+                let captured = from + f64::from(frame) / 30.0;
+                let now = self.at(captured + self.picture);
+                let delay = self.sync.sound_delay(now).as_secs_f64();
+                let heard = self.sound + delay;
+                // Blocks of 10 ms: what plays now was captured `heard` ago.
+                let playing = captured + self.picture - heard;
+                if playing > 0.0 {
+                    let ticks = (playing * 48_000.0) as u32;
+                    self.sync.sound_plays(ticks.wrapping_add(5_000), now);
+                }
+                let ticks = (captured * 90_000.0) as u32;
+                let due = self
+                    .sync
+                    .picture_due((u32::MAX - 100).wrapping_add(ticks), now);
+                let shown = due.duration_since(self.start).as_secs_f64() + SHOWING;
+                seen.push(shown - captured - heard);
+            }
+            let last = &seen[seen.len().saturating_sub(15)..];
+            let least = last.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            (least, most)
+        }
+    }
+
+    fn in_sync((least, most): (f64, f64)) -> bool {
+        // The aim: sound from 60 ms late to 40 ms early.
+        least >= -0.060 && most <= 0.040
+    }
+
+    #[test]
+    fn pictures_wait_for_the_sound() {
+        for sound in [0.03, 0.08, 0.25, 0.5] {
+            let skew = Path::new(sound, 0.01).run(0.0, 3.0);
+            assert!(in_sync(skew), "{sound}: {skew:?}");
+        }
+    }
+
+    #[test]
+    fn little_is_not_worth_waiting_for() {
+        let mut path = Path::new(0.045, 0.01);
+        path.run(0.0, 1.0);
+        let now = path.at(1.01);
+        let due = path
+            .sync
+            .picture_due((u32::MAX - 100).wrapping_add(90_000), now);
+        assert_eq!(due, now);
+    }
+
+    #[test]
+    fn sound_waits_for_late_pictures() {
+        for picture in [0.08, 0.15, 0.35] {
+            let skew = Path::new(0.03, picture).run(0.0, 2.5);
+            assert!(in_sync(skew), "{picture}: {skew:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_network_is_followed_within_two_seconds() {
+        let mut path = Path::new(0.05, 0.02);
+        assert!(in_sync(path.run(0.0, 3.0)));
+        path.sound = 0.25;
+        assert!(in_sync(path.run(3.0, 5.0)));
+        path.sound = 0.05;
+        path.picture = 0.2;
+        assert!(in_sync(path.run(5.0, 7.0)));
+        path.picture = 0.02;
+        assert!(in_sync(path.run(7.0, 9.0)));
+        path.run(9.0, 20.0);
+        let delay = path.sync.sound_delay(path.at(20.1));
+        assert!(delay < Duration::from_millis(10), "{delay:?}");
+    }
+
+    #[test]
+    fn without_reports_or_sound_nothing_waits() {
+        let start = Instant::now();
+        let mut sync = LipSync::new(start);
+        assert_eq!(sync.picture_due(7, start), start);
+        sync.sound_plays(9, start);
+        assert_eq!(sync.picture_due(7, start), start);
+        assert_eq!(sync.skew(), None);
+        let mut path = Path::new(0.3, 0.01);
+        path.run(0.0, 1.0);
+        let later = path.at(4.0);
+        assert_eq!(path.sync.picture_due(77, later), later);
+    }
+
+    #[test]
+    fn a_lying_report_delays_nothing_for_long() {
+        let start = Instant::now();
+        for (audio, video) in [(0, u64::MAX), (u64::MAX, 0), (1 << 40, 1 << 33)] {
+            let mut sync = LipSync::new(start);
+            sync.audio_report(audio, 0);
+            sync.video_report(video, u32::MAX / 2);
+            for step in 0..200_u64 {
+                let now = start + Duration::from_millis(step * 33);
+                sync.sound_plays(step as u32 * 1_584, now);
+                let due = sync.picture_due(step as u32 * 2_970, now);
+                assert!(due <= now + Duration::from_secs_f64(MAX_WAIT));
+                assert!(sync.sound_delay(now).as_secs_f64() <= MAX_SOUND_DELAY);
+            }
+        }
+    }
+}
