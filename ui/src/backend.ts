@@ -6,6 +6,7 @@ import type {
   AppState,
   CodeCheck,
   Devices,
+  ProcessingSettings,
   RawVideo,
   RecentCall,
   Settings,
@@ -52,6 +53,8 @@ export interface Backend {
   selectMicrophone(selection: string): Promise<void>;
   selectSpeaker(selection: string): Promise<void>;
   setVideoConstraints(constraints: VideoConstraints): Promise<void>;
+  /** Takes effect within the call and is remembered. */
+  setProcessing(processing: ProcessingSettings): Promise<void>;
   listDevices(): Promise<Devices>;
   playTestSound(): Promise<void>;
 

@@ -33,6 +33,8 @@ export const commands = {
 	selectSpeaker: (text: string) => typedError<null, CommandError>(__TAURI_INVOKE("select_speaker", { text })),
 	/**  Asks the camera for another size or rate. */
 	setVideoConstraints: (constraints: VideoConstraints) => typedError<null, CommandError>(__TAURI_INVOKE("set_video_constraints", { constraints })),
+	/**  Switches the processing of our sound, live, and keeps it. */
+	setProcessing: (processing: ProcessingSettings) => typedError<null, CommandError>(__TAURI_INVOKE("set_processing", { processing })),
 	/**  Takes over all settings at once; the engine is told what has changed. */
 	saveSettings: (settings: Settings) => typedError<null, CommandError>(__TAURI_INVOKE("save_settings", { settings })),
 	/**  Every device there is now. */
@@ -104,7 +106,30 @@ kind: DeviceKind;
 /**  What can be done. */
 problem: DeviceProblem; 
 /**  The system's words. */
-detail: string };
+detail: string } | 
+/**  A device of ours cannot be used, and another one has taken its place. */
+{ type: "deviceReplaced"; 
+/**  Which. */
+kind: DeviceKind; 
+/**  The name of the one that is missed; empty if it has not been seen yet. */
+lostLabel: string; 
+/**  The name of the one that runs now. */
+label: string; 
+/**  Why. */
+problem: DeviceProblem } | 
+/**  The device that was replaced is back and runs again. */
+{ type: "deviceReturned"; 
+/**  Which. */
+kind: DeviceKind; 
+/**  Its name. */
+label: string } | 
+/**
+ *  Devices have come or gone, or another one is the default (W3C Media Capture and Streams,
+ *  `devicechange`).
+ */
+{ type: "devicesChanged"; 
+/**  Which. */
+kind: DeviceKind };
 
 /**
  *  Where the call stands.
@@ -283,6 +308,11 @@ export type DeviceView = {
 	problem: DeviceProblem | null,
 	/**  The system's own words about the problem. */
 	problemDetail: string,
+	/**
+	 *  Name of the device that this one stands in for until it is back: it was unplugged, is busy
+	 *  or has not been there.
+	 */
+	insteadOf: string | null,
 };
 
 /**  Everything that can capture or play, as it was at the moment of asking. */
@@ -419,6 +449,10 @@ export type LocalView = {
 	camera: DeviceView,
 	/**  Speaker. */
 	speaker: DeviceView,
+	/**  What is done to the sound of the microphone before it is sent. */
+	processing: ProcessingSettings,
+	/**  What the person should know about the microphone now. */
+	microphoneHint: MicrophoneHint | null,
 };
 
 /**  [`AudioLevel`] for TypeScript: what is measured is always a number, which specta cannot know. */
@@ -428,6 +462,15 @@ export type Loudness = {
 	/**  Largest absolute sample. */
 	peak: number,
 };
+
+/**  What the person should know about the microphone. */
+export type MicrophoneHint = 
+/**  Somebody talks while the microphone is muted. */
+"speaking-while-muted" | 
+/**  The microphone delivers nothing but silence. */
+"nothing-heard" | 
+/**  Noise is about as loud as speech. */
+"very-noisy";
 
 /**
  *  Something that the person should know, though everything goes on. The system's and the
@@ -517,6 +560,8 @@ export type ParticipantView = {
 	microphoneMuted: boolean,
 	/**  They send pictures. */
 	cameraOn: boolean,
+	/**  Their microphone was unplugged and is not back; another may have taken its place. */
+	microphoneUnplugged: boolean,
 	/**  W3C states of the connection to them. */
 	states: ConnectionStates,
 };
@@ -527,6 +572,21 @@ export type Platform = {
 	softwareRendering: boolean,
 	/**  The desktop prefers dark windows. */
 	themeDark: boolean,
+};
+
+/**
+ *  What is done to the sound of the microphone before it is sent (W3C Media Capture and Streams,
+ *  constraint names).
+ */
+export type ProcessingSettings = {
+	/**  Takes out what the speaker plays. */
+	echoCancellation: boolean,
+	/**  Takes out steady noise. */
+	noiseSuppression: boolean,
+	/**  Evens out how loud we are. */
+	autoGainControl: boolean,
+	/**  Sends what the microphone hears as it is, in stereo; none of the others acts. */
+	originalSound: boolean,
 };
 
 /**  Where raw pictures can be fetched: a WebSocket to `url` with the query `token=…`, once. */
@@ -613,6 +673,8 @@ export type Settings = {
 	speaker: string,
 	/**  Requested size and rate of our picture. */
 	constraints: VideoConstraints,
+	/**  What is done to our sound before it is sent. */
+	processing: ProcessingSettings,
 	/**  Colours of the window. */
 	theme: Theme,
 	/**  Calls on the embedded server can be joined from the local network. */

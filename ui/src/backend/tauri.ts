@@ -29,6 +29,7 @@ export const tauriBackend: Backend = {
   selectMicrophone: (selection) => done(commands.selectMicrophone(selection)),
   selectSpeaker: (selection) => done(commands.selectSpeaker(selection)),
   setVideoConstraints: (constraints) => done(commands.setVideoConstraints(constraints)),
+  setProcessing: (processing) => done(commands.setProcessing(processing)),
   listDevices: () => data(commands.listDevices()),
   playTestSound: () => done(commands.playTestSound()),
   saveSettings: (settings) => done(commands.saveSettings(settings)),

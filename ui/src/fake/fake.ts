@@ -36,6 +36,7 @@ function participant(id: number, change: Partial<ParticipantView> = {}): Partici
     name: NAMES[(id - 2) % NAMES.length] ?? "",
     microphoneMuted: false,
     cameraOn: true,
+    microphoneUnplugged: false,
     states: { connection: "connected", iceConnection: "connected", iceGathering: "complete", signaling: "stable" },
     ...change,
   };
@@ -114,9 +115,9 @@ export function createFake(scenario: string): Backend {
   call.local = {
     ...call.local,
     name: settings.name,
-    microphone: { selection: "default", label: "Built-in microphone", format: "", problem: null, problemDetail: "" },
-    camera: { selection: "default", label: "Integrated camera", format: "1280x720@30", problem: null, problemDetail: "" },
-    speaker: { selection: "default", label: "Built-in speakers", format: "", problem: null, problemDetail: "" },
+    microphone: { selection: "default", label: "Built-in microphone", format: "", problem: null, problemDetail: "", insteadOf: null },
+    camera: { selection: "default", label: "Integrated camera", format: "1280x720@30", problem: null, problemDetail: "", insteadOf: null },
+    speaker: { selection: "default", label: "Built-in speakers", format: "", problem: null, problemDetail: "", insteadOf: null },
   };
 
   const fake: Fake = {
@@ -182,6 +183,19 @@ export function createFake(scenario: string): Backend {
       case "muted":
         fake.local({ microphoneMuted: true });
         break;
+      case "hint":
+        fake.local({ microphoneHint: value as "nothing-heard" });
+        break;
+      case "original":
+        settings = state.settings = { ...settings, processing: { ...settings.processing, originalSound: true } };
+        break;
+      case "instead":
+        settings = state.settings = { ...settings, microphone: "device:gone" };
+        fake.local({ microphone: { ...call.local.microphone, selection: "device:gone", insteadOf: "Headset" } });
+        break;
+      case "unplugged":
+        fake.view({ participants: call.participants.map((one) => ({ ...one, microphoneUnplugged: true })) });
+        break;
       case "creating":
         fake.view({ state: { name: "joining" }, signaling: "connecting" });
         break;
@@ -221,7 +235,7 @@ export function createFake(scenario: string): Backend {
         "outbound-rtp:video": { bytesSent: Math.round(t * 240_000), packetsSent: Math.round(t * 220), framesEncoded: Math.round(t * 30), frameWidth: 1280, frameHeight: 720, keyFramesEncoded: 3, nackCount: 4, pliCount: 1, totalEncodeTime: t * 0.12 },
         "outbound-rtp:audio": { bytesSent: Math.round(t * 4000), packetsSent: Math.round(t * 50) },
         "inbound-rtp:video": { bytesReceived: Math.round(t * 210_000), packetsReceived: Math.round(t * 200), packetsLost: 12, framesReceived: Math.round(t * 30), framesDecoded: Math.round(t * 30), frameWidth: 1280, frameHeight: 720, freezeCount: 0, nackCount: 6, pliCount: 1, jitterBufferDelay: t * 30 * 0.021, jitterBufferEmittedCount: Math.round(t * 30) },
-        "inbound-rtp:audio": { bytesReceived: Math.round(t * 4100), packetsReceived: Math.round(t * 50), packetsLost: 1, concealedSamples: 960, totalSamplesReceived: Math.round(t * 48_000), jitterBufferDelay: t * 48_000 * 0.04, jitterBufferEmittedCount: Math.round(t * 48_000) },
+        "inbound-rtp:audio": { bytesReceived: Math.round(t * 4100), packetsReceived: Math.round(t * 50), packetsLost: 1, concealedSamples: 960, concealmentEvents: 3, fecSamples: 1920, dredSamples: 480, insertedSamplesForDeceleration: 240, removedSamplesForAcceleration: 1440, totalAudioEnergy: t * 0.0004, totalSamplesDuration: t, jitterBufferTargetDelay: t * 48_000 * 0.03, totalSamplesReceived: Math.round(t * 48_000), jitterBufferDelay: t * 48_000 * 0.04, jitterBufferEmittedCount: Math.round(t * 48_000) },
         "remote-inbound-rtp:video": { fractionLost: 0.002, roundTripTime: 0.038, packetsLost: 3, jitter: 0.004 },
         "remote-inbound-rtp:audio": { fractionLost: 0, roundTripTime: 0.037, packetsLost: 0, jitter: 0.003 },
         pair: { currentRoundTripTime: 0.038, availableOutgoingBitrate: 2_400_000, localCandidateType: "host", remoteCandidateType: "host" },
@@ -285,6 +299,12 @@ export function createFake(scenario: string): Backend {
       note("selectSpeaker", selection);
       settings = { ...settings, speaker: selection };
       saved();
+    },
+    async setProcessing(processing: Settings["processing"]) {
+      note("setProcessing", processing);
+      settings = { ...settings, processing };
+      saved();
+      fake.local({ processing });
     },
     async setVideoConstraints(constraints: Settings["constraints"]) {
       note("setVideoConstraints", constraints);

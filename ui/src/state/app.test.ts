@@ -1,10 +1,12 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { BackendError, type Backend } from "../backend";
-import type { CallView, EndReason, Notice, ParticipantView, RecentCall } from "../bindings";
-import { App, COPIED_MS, HEARD_MS, LONG_WAIT_MS, SLOW_CONNECT_MS, TURN_MS } from "./app";
+import type { CallView, EndReason, LocalView, Notice, ParticipantView, RecentCall } from "../bindings";
+import { App, COPIED_MS, DEVICES_MS, HEARD_MS, LONG_WAIT_MS, SLOW_CONNECT_MS, TURN_MS } from "./app";
 import { BATCH_MS } from "./announcer";
 import { ManualClock } from "./clock";
 import { NO_CALL, SETTLE_MS } from "./screen";
+import { MUTED_AGAIN_MS } from "./hints";
+import { NOTE_MS } from "./notes";
 import { DEFAULT_SETTINGS } from "./settings";
 import { words } from "./words";
 
@@ -13,6 +15,7 @@ const jon: ParticipantView = {
   id: 2,
   name: "Jon",
   microphoneMuted: false,
+  microphoneUnplugged: false,
   cameraOn: true,
   states: { connection: "connected", iceConnection: "connected", iceGathering: "complete", signaling: "stable" },
 };
@@ -42,6 +45,7 @@ function fakeBackend() {
     selectMicrophone: ok(),
     selectSpeaker: ok(),
     setVideoConstraints: ok(),
+    setProcessing: ok(),
     listDevices: vi.fn(async () => ({ cameras: [], microphones: [], speakers: [] })),
     playTestSound: ok(),
     saveSettings: ok(),
@@ -368,6 +372,253 @@ describe("App", () => {
     expect(app.model.note?.key).toBe("device-camera");
     inCall();
     expect(app.model.note).toBeNull();
+  });
+
+  describe("a device", () => {
+    const replaced = (kind: "microphone" | "speaker" | "camera", lostLabel = "Headset") =>
+      app.handle({ type: "event", event: { type: "deviceReplaced", kind, lostLabel, label: "Built-in", problem: "lost" } });
+
+    it.each(["home", "call"])("that was replaced and comes back is told, %s", (screen) => {
+      if (screen === "call") inCall();
+      replaced("microphone");
+      expect(app.model.note).toMatchObject({ key: "moved-microphone", tone: "plain", title: "Headset was unplugged", detail: "Your microphone is Built-in until it is back." });
+      app.handle({ type: "event", event: { type: "deviceReturned", kind: "microphone", label: "Headset" } });
+      expect(app.model.note).toMatchObject({ key: "moved-microphone", title: "Headset is back" });
+      clock.advance(BATCH_MS);
+      expect(app.model.announcement.polite).toContain("Headset was unplugged. Your microphone is Built-in until it is back. Headset is back.");
+      expect(app.model.announcement.assertive).toBe("");
+      clock.advance(NOTE_MS);
+      expect(app.model.note).toBeNull();
+    });
+
+    it("that comes and goes does not pile up", () => {
+      const seen: (string | undefined)[] = [];
+      app.subscribe(({ note }) => seen.at(-1) !== note?.title && seen.push(note?.title));
+      for (let i = 0; i < 20; i++) replaced("microphone");
+      replaced("speaker");
+      for (let i = 0; i < 20; i++) replaced("speaker");
+      clock.advance(2 * NOTE_MS);
+      expect(seen).toEqual(["Headset was unplugged", "Headset was unplugged", undefined].filter((title, i, all) => title !== all[i - 1]));
+      expect(app.model.note).toBeNull();
+    });
+
+    it("that is lost without another one is told with what to do, also at home", () => {
+      app.handle({ type: "event", event: { type: "deviceProblem", kind: "microphone", problem: "lost", detail: "" } });
+      expect(app.model.note).toMatchObject({ key: "device-microphone", tone: "error", title: "The microphone has stopped" });
+      replaced("microphone");
+      expect(app.model.note?.key).toBe("moved-microphone");
+      app.handle({ type: "event", event: { type: "deviceProblem", kind: "microphone", problem: "lost", detail: "" } });
+      expect(app.model.note?.key).toBe("device-microphone");
+    });
+
+    it("that was taken is not told twice by the row and a note", () => {
+      app.handle({ type: "event", event: { type: "deviceProblem", kind: "microphone", problem: "busy", detail: "" } });
+      app.handle({ type: "event", event: { type: "deviceProblem", kind: "camera", problem: "lost", detail: "" } });
+      expect(app.model.note).toBeNull();
+    });
+
+    it("list is fetched once for changes that come together", () => {
+      const before = backend.listDevices.mock.calls.length;
+      for (const kind of ["microphone", "speaker", "camera"] as const) app.handle({ type: "event", event: { type: "devicesChanged", kind } });
+      clock.advance(DEVICES_MS);
+      expect(backend.listDevices.mock.calls.length).toBe(before + 1);
+    });
+
+    it("of somebody else that was unplugged is told as it happens, until it is back", () => {
+      inCall({ participants: [{ ...jon, microphoneUnplugged: true }] });
+      expect(app.model.note, "they came without one").toBeNull();
+      inCall();
+      inCall({ participants: [{ ...jon, microphoneUnplugged: true }] });
+      expect(app.model.note).toMatchObject({ key: "unplugged-2", title: "Jon’s microphone was unplugged." });
+      clock.advance(BATCH_MS);
+      expect(app.model.announcement.polite).toContain("Jon’s microphone was unplugged.");
+      inCall();
+      expect(app.model.note).toBeNull();
+    });
+  });
+
+  describe("a hint about the microphone", () => {
+    const local = (change: Partial<LocalView>) => inCall({ local: { ...NO_CALL.local, ...change } });
+    const talkingMuted = () => local({ microphoneMuted: true, microphoneHint: "speaking-while-muted" });
+
+    it("says who talks while muted, over other notes, with a way out", () => {
+      app.handle({ type: "event", event: { type: "participantLeft", id: 3, name: "Ines" } });
+      talkingMuted();
+      expect(app.model.note).toMatchObject({ key: "hint", tone: "muted", title: "You are muted", detail: "Hold Space to talk.", action: { label: "Unmute", key: "M" } });
+      app.model.note?.action?.run();
+      expect(backend.setMicrophoneMuted).toHaveBeenCalledExactlyOnceWith(false);
+      expect(app.model.note?.key, "what it covered comes back").toBe("left");
+    });
+
+    it("says it at most once a minute, and lets it be read", () => {
+      talkingMuted();
+      clock.advance(20_000);
+      expect(app.model.note?.key).toBe("hint");
+      local({ microphoneMuted: true });
+      expect(app.model.note?.key).toBe("hint");
+      clock.advance(NOTE_MS);
+      expect(app.model.note).toBeNull();
+      talkingMuted();
+      expect(app.model.note).toBeNull();
+      local({ microphoneMuted: true });
+      clock.advance(MUTED_AGAIN_MS);
+      talkingMuted();
+      expect(app.model.note?.key).toBe("hint");
+    });
+
+    it("that was closed does not come again before the microphone was open", () => {
+      talkingMuted();
+      app.closeNote("hint");
+      local({ microphoneMuted: true });
+      clock.advance(2 * MUTED_AGAIN_MS);
+      talkingMuted();
+      expect(app.model.note).toBeNull();
+      local({});
+      talkingMuted();
+      expect(app.model.note?.key).toBe("hint");
+    });
+
+    it("does not mention Space to whom single keys are off", () => {
+      app.saveSettings({ singleKeyShortcuts: false });
+      talkingMuted();
+      expect(app.model.note).toMatchObject({ detail: "", action: { key: undefined } });
+    });
+
+    it("that nothing is heard is told once for each microphone and call", () => {
+      const headset = { ...NO_CALL.local.microphone, label: "Headset" };
+      local({ microphoneHint: "nothing-heard" });
+      expect(app.model.note).toMatchObject({ key: "hint", title: "We hear nothing from your microphone" });
+      app.model.note?.action?.run();
+      expect(app.model).toMatchObject({ dialog: "settings", section: "sound" });
+      local({});
+      expect(app.model.note).toBeNull();
+      local({ microphoneHint: "nothing-heard" });
+      expect(app.model.note, "the same one").toBeNull();
+      local({ microphoneHint: "nothing-heard", microphone: headset });
+      expect(app.model.note?.key, "another one").toBe("hint");
+      app.closeNote("hint");
+      local({});
+      ended("hungUp", 2000);
+      local({ microphoneHint: "nothing-heard", microphone: headset });
+      expect(app.model.note?.key, "another call").toBe("hint");
+    });
+
+    it("that it is noisy offers noise suppression, and another microphone where that is on", () => {
+      app.setProcessing({ noiseSuppression: false });
+      local({ microphoneHint: "very-noisy" });
+      expect(app.model.note).toMatchObject({ title: "Your microphone is very noisy", action: { label: "Suppress noise" } });
+      app.model.note?.action?.run();
+      expect(app.model.settings.processing.noiseSuppression).toBe(true);
+      expect(backend.setProcessing).toHaveBeenLastCalledWith({ ...DEFAULT_SETTINGS.processing, noiseSuppression: true });
+      expect(app.model.note).toBeNull();
+      local({ microphoneHint: "very-noisy", microphone: { ...NO_CALL.local.microphone, label: "Headset" } });
+      expect(app.model.note?.action?.label).toBe("Choose another");
+    });
+
+    it("is not given about silence that is wanted, nor outside of a call about being muted", () => {
+      local({ microphoneMuted: true, microphoneHint: "nothing-heard" });
+      expect(app.model.note).toBeNull();
+      ended("hungUp", 2000);
+      view({ local: { ...NO_CALL.local, microphoneMuted: true, microphoneHint: "speaking-while-muted" } });
+      expect(app.model.note).toBeNull();
+    });
+  });
+
+  describe("push-to-talk", () => {
+    const muted = () => inCall({ local: { ...NO_CALL.local, microphoneMuted: true } });
+    const asked = () => backend.setMicrophoneMuted.mock.calls.map(([muted]: unknown[]) => muted);
+
+    it("unmutes while held and mutes again", async () => {
+      muted();
+      expect(app.startTalking()).toBe(true);
+      expect(app.model).toMatchObject({ talking: true, call: { local: { microphoneMuted: false } } });
+      await settle();
+      app.stopTalking();
+      expect(app.model).toMatchObject({ talking: false, call: { local: { microphoneMuted: true } } });
+      expect(asked()).toEqual([false, true]);
+    });
+
+    it("asks in order, however short the press", async () => {
+      let answer = (): void => undefined;
+      backend.setMicrophoneMuted.mockImplementationOnce(() => new Promise<never>((resolve) => (answer = () => resolve(undefined as never))));
+      muted();
+      app.startTalking();
+      app.stopTalking();
+      expect(app.model.call.local.microphoneMuted).toBe(true);
+      await settle();
+      expect(asked(), "the first is not done").toEqual([false]);
+      answer();
+      await settle();
+      expect(asked()).toEqual([false, true]);
+    });
+
+    it("does nothing outside of a call or unmuted", () => {
+      view({ local: { ...NO_CALL.local, microphoneMuted: true } });
+      expect(app.startTalking()).toBe(false);
+      inCall();
+      expect(app.startTalking()).toBe(false);
+      app.stopTalking();
+      expect(asked()).toEqual([]);
+    });
+
+    it("becomes unmuted for good by the switch", async () => {
+      muted();
+      app.startTalking();
+      app.toggleMicrophone();
+      await settle();
+      app.stopTalking();
+      expect(app.model).toMatchObject({ talking: false, call: { local: { microphoneMuted: false } } });
+      expect(asked()).toEqual([false]);
+    });
+
+    it("ends with the call, muted", async () => {
+      muted();
+      app.startTalking();
+      await settle();
+      ended("everyoneLeft", 2000);
+      await settle();
+      expect(app.model.talking).toBe(false);
+      expect(asked()).toEqual([false, true]);
+    });
+
+    it("that the app refuses is over", async () => {
+      backend.setMicrophoneMuted.mockRejectedValueOnce(new BackendError("engineStopped", "stopped"));
+      muted();
+      app.startTalking();
+      await settle();
+      expect(app.model).toMatchObject({ talking: false, call: { local: { microphoneMuted: true } } });
+    });
+
+    it("tells nobody afterwards that they are muted", async () => {
+      muted();
+      app.startTalking();
+      await settle();
+      app.stopTalking();
+      await settle();
+      inCall({ local: { ...NO_CALL.local, microphoneMuted: true, microphoneHint: "speaking-while-muted" } });
+      expect(app.model.note).toBeNull();
+    });
+  });
+
+  describe("processing", () => {
+    it("is switched at once, alone, and remembered", () => {
+      app.setProcessing({ echoCancellation: false });
+      app.setProcessing({ originalSound: true });
+      const processing = { echoCancellation: false, noiseSuppression: true, autoGainControl: true, originalSound: true };
+      expect(backend.setProcessing).toHaveBeenLastCalledWith(processing);
+      expect(app.model.settings.processing).toEqual(processing);
+      app.saveSettings({ name: "M" });
+      expect(backend.saveSettings).toHaveBeenLastCalledWith(expect.objectContaining({ processing }));
+    });
+
+    it("is what it was when the app refuses", async () => {
+      backend.setProcessing.mockRejectedValueOnce(new BackendError("engineStopped", "stopped"));
+      app.setProcessing({ autoGainControl: false });
+      expect(app.model.settings.processing.autoGainControl).toBe(false);
+      await settle();
+      expect(app.model.settings.processing.autoGainControl).toBe(true);
+      expect(app.model.note?.key).toBe("error-engineStopped");
+    });
   });
 
   it("asks before the window closes in a call", () => {

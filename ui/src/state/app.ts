@@ -18,15 +18,16 @@ import type {
 import { Announcer, type Announcement } from "./announcer";
 import type { Clock } from "./clock";
 import { NO_DEVICES } from "./devices";
+import { HintRules, microphoneOf, type ToldHint } from "./hints";
 import { serverInLink, type LinkServer } from "./invite";
 import { Levels, type LevelFrame } from "./levels";
 import { Notes, type Note } from "./notes";
 import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
-import { completed, DEFAULT_SETTINGS, type Settings } from "./settings";
+import { completed, DEFAULT_SETTINGS, type Processing, type Settings } from "./settings";
 import { testSoundProblem } from "./readiness";
 import { Speaking } from "./speaking";
 import { CallClock } from "./time";
-import type { Words } from "./words";
+import type { Sentence, Words } from "./words";
 
 /** How long a copy button reads "Copied". */
 export const COPIED_MS = 2000;
@@ -38,6 +39,8 @@ export const LONG_WAIT_MS = 600_000;
 /** From here the stage says which step the connection is at. */
 export const SLOW_CONNECT_MS = 3000;
 
+/** Devices that come and go together are asked for once. */
+export const DEVICES_MS = 100;
 /** A switch that was turned is believed for this long: snapshots come every 100 ms. */
 export const TURN_MS = 500;
 
@@ -94,6 +97,8 @@ export interface Model {
   speaking: readonly number[];
   /** The microphone has picked something up lately. */
   heard: boolean;
+  /** Push-to-talk is held. */
+  talking: boolean;
   /** What was copied a moment ago. */
   copied: "code" | "link" | "report" | null;
   /** Waiting or connecting takes long. */
@@ -113,6 +118,12 @@ export class App {
   #speaking = new Speaking();
   #heardUntil = 0;
   #heardTimer: number | null = null;
+  #hints = new HintRules();
+  /** The hint that was told last, while it lasts. */
+  #hint: ToldHint | null = null;
+  /** The command about the microphone that the app is busy with. */
+  #muting: Promise<void> | null = null;
+  #devicesTimer: number | null = null;
   #copiedTimer: number | null = null;
   #slowTimer: number | null = null;
   #names = new Map<number, string>();
@@ -158,6 +169,7 @@ export class App {
       announcement: { polite: "", assertive: "" },
       speaking: [],
       heard: false,
+      talking: false,
       copied: null,
       slow: false,
       asking: false,
@@ -271,8 +283,26 @@ export class App {
   // Our own side
 
   toggleMicrophone(): void {
-    const microphoneMuted = !this.#model.call.local.microphoneMuted;
-    this.#turn({ microphoneMuted }, this.backend.setMicrophoneMuted(microphoneMuted));
+    // Pressed while Space is held, it means what it says then: stay unmuted.
+    if (this.#model.talking) return this.#set({ talking: false });
+    this.#turnMicrophone(!this.#model.call.local.microphoneMuted);
+  }
+
+  /** Push-to-talk: unmutes until {@link stopTalking}. Whether it does. */
+  startTalking(): boolean {
+    const { screen, talking, call } = this.#model;
+    if (screen !== "call" || talking || !call.local.microphoneMuted) return false;
+    this.#set({ talking: true });
+    this.#turnMicrophone(false);
+    return true;
+  }
+
+  /** Mutes again, if push-to-talk is what unmuted. */
+  stopTalking(): void {
+    if (!this.#model.talking) return;
+    this.#hints.talked(this.clock.now());
+    this.#set({ talking: false });
+    this.#turnMicrophone(true);
   }
 
   toggleCamera(): void {
@@ -306,6 +336,18 @@ export class App {
   setConstraints(constraints: VideoConstraints): void {
     this.#set({ settings: { ...this.#model.settings, constraints } });
     void this.#try(this.backend.setVideoConstraints(constraints));
+  }
+
+  /** Takes effect at once, and is what it was if the app refuses. */
+  setProcessing(change: Partial<Processing>): void {
+    const before = this.#model.settings.processing;
+    const processing = { ...before, ...change };
+    this.#set({ settings: { ...this.#model.settings, processing } });
+    this.backend.setProcessing(processing).catch((error: unknown) => {
+      this.#refused(error);
+      const { settings } = this.#model;
+      if (settings.processing === processing) this.#set({ settings: { ...settings, processing: before } });
+    });
   }
 
   async refreshDevices(): Promise<void> {
@@ -358,6 +400,12 @@ export class App {
 
   toggleFullScreen(): void {
     this.#fullScreen(!this.#model.fullScreen);
+  }
+
+  /** Closed by hand. */
+  closeNote(key: string): void {
+    if (key === "hint") this.#hints.closed();
+    this.notes.close(key);
   }
 
   closeNotice(code: Notice["code"]): void {
@@ -433,6 +481,7 @@ export class App {
     }
     const wasResting = before.state.name === "idle" || before.state.name === "ended";
     const answered = intent !== null && (intent.begun || settled || now - intent.at >= SETTLE_MS);
+    if (wasResting && !resting) this.#hints.newCall();
     const unasked = intent === null && !wasResting;
     if (call.state.name === "ended" && (answered || unasked)) {
       ended = this.#endedCall(call, before, call.state.reason);
@@ -480,10 +529,13 @@ export class App {
     }
     if (this.#model.screen !== "call") this.#leaveCallScreen();
     this.#deviceNotes(before, call);
+    this.#unpluggedNotes(before, call);
+    this.#tellHint();
   }
 
   /** What only a call has does not outlast it. */
   #leaveCallScreen(): void {
+    this.stopTalking();
     const { statsOpen, fullScreen, dialog } = this.#model;
     if (fullScreen && this.#fullScreenAsked) this.#fullScreen(false);
     if (statsOpen || dialog === "invite" || dialog === "closing") {
@@ -515,6 +567,63 @@ export class App {
     }
   }
 
+  /** Others whose microphone is gone; seen as it happens, not of those who come without one. */
+  #unpluggedNotes(before: CallView, call: CallView): void {
+    for (const { id, name, microphoneUnplugged: was } of before.participants) {
+      const now = call.participants.find((other) => other.id === id)?.microphoneUnplugged ?? false;
+      if (now && !was) this.#say(`unplugged-${id}`, { title: this.words.microphoneUnplugged(this.#names.get(id) ?? name), detail: "" });
+      if (was && !now) this.notes.close(`unplugged-${id}`);
+    }
+  }
+
+  /** Tells what is to be known about the microphone, as often as {@link HintRules} has it. */
+  #tellHint(): void {
+    const { call, screen, talking, settings } = this.#model;
+    const { local } = call;
+    const reported = talking || screen === "ended" ? null : local.microphoneHint;
+    const input = { hint: reported, device: microphoneOf(local), muted: local.microphoneMuted, inCall: screen === "call" };
+    const told = this.#hints.update(input, this.clock.now());
+    const before = this.#hint;
+    if (told === before) return;
+    this.#hint = told;
+    if (told === null) {
+      // Between two sentences it may be read to the end; unmuted, it is no longer so.
+      if (before?.hint === "speaking-while-muted" && local.microphoneMuted) this.notes.release("hint");
+      else this.notes.close("hint");
+      return;
+    }
+    const { hint } = told;
+    const singleKeys = settings.singleKeyShortcuts;
+    const suppressed = settings.processing.noiseSuppression || settings.processing.originalSound;
+    const { title, detail } = this.words.microphoneHint(hint, { singleKeys, suppressed });
+    const muted = hint === "speaking-while-muted";
+    this.notes.push({
+      key: "hint",
+      tone: muted ? "muted" : "plain",
+      title,
+      detail,
+      sticky: true,
+      urgent: muted,
+      action: muted
+        ? { label: this.words.unmute(), key: singleKeys ? "M" : undefined, run: () => this.setMicrophoneMuted(false) }
+        : hint === "very-noisy" && !suppressed
+          ? { label: this.words.suppressNoise(), run: () => this.#suppressNoise() }
+          : { label: this.words.chooseMicrophone(), run: () => this.openSettings("sound") },
+    });
+    this.#announcer.polite(detail ? `${title}. ${detail}` : title);
+  }
+
+  #suppressNoise(): void {
+    this.setProcessing({ noiseSuppression: true });
+    this.notes.close("hint");
+  }
+
+  /** A note that goes by itself, heard as well as seen. */
+  #say(key: string, { title, detail }: Sentence): void {
+    this.notes.push({ key, tone: "plain", title, detail });
+    this.#announcer.polite(detail ? `${title}. ${detail}` : title);
+  }
+
   #event(event: CallEvent): void {
     switch (event.type) {
       case "participantJoined":
@@ -530,12 +639,29 @@ export class App {
       case "deviceProblem": {
         const { title, detail } = this.words.deviceProblem(event.kind, event.problem);
         this.#announcer.polite(title);
-        // At home the row and the picture say it already.
-        if (this.#model.screen === "call") {
-          this.notes.push({ key: `device-${event.kind}`, tone: "error", title, detail, sticky: true });
+        this.notes.close(`moved-${event.kind}`);
+        // Before a call the row and the picture say what does not work; what goes while one is
+        // there is told.
+        const inCall = this.#model.screen === "call";
+        if (inCall || (event.problem === "lost" && event.kind !== "camera")) {
+          this.notes.push({ key: `device-${event.kind}`, tone: "error", title, detail, sticky: inCall });
         }
         break;
       }
+      case "deviceReplaced":
+        this.notes.close(`device-${event.kind}`);
+        this.#say(`moved-${event.kind}`, this.words.deviceReplaced(event.kind, event.lostLabel, event.label, event.problem));
+        break;
+      case "deviceReturned":
+        this.notes.close(`device-${event.kind}`);
+        this.#say(`moved-${event.kind}`, this.words.deviceReturned(event.kind, event.label));
+        break;
+      case "devicesChanged":
+        this.#devicesTimer ??= this.clock.after(DEVICES_MS, () => {
+          this.#devicesTimer = null;
+          void this.refreshDevices();
+        });
+        break;
     }
   }
 
@@ -562,6 +688,25 @@ export class App {
   #notice(notice: Notice): void {
     this.#set({ notices: [...this.#model.notices.filter((other) => other.code !== notice.code), notice] });
     this.#announcer.polite(this.words.notice(notice).title);
+  }
+
+  /** Commands run beside each other in the app: the next one waits for the last, so that whoever
+   * lets go at once is muted in the end. */
+  #turnMicrophone(microphoneMuted: boolean): void {
+    const send = () => this.backend.setMicrophoneMuted(microphoneMuted);
+    const sent = this.#muting === null ? send() : this.#muting.then(send);
+    const settled: Promise<void> = sent.then(
+      () => undefined,
+      () => {
+        if (!microphoneMuted && this.#model.talking) this.#set({ talking: false });
+      },
+    );
+    this.#muting = settled;
+    void settled.then(() => {
+      if (this.#muting === settled) this.#muting = null;
+    });
+    this.#turn({ microphoneMuted }, sent);
+    this.#tellHint();
   }
 
   /** Shows a switch as it was turned, at once, until the app's snapshots say the same. Snapshots

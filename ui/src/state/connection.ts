@@ -58,6 +58,7 @@ export function pictureLabel(participant: ParticipantView, speaking: boolean): s
   const parts = [
     speaking ? m.picture_speaking() : null,
     participant.microphoneMuted ? m.picture_muted() : null,
+    participant.microphoneUnplugged ? m.picture_unplugged() : null,
     participant.cameraOn ? m.picture_camera_on() : m.picture_camera_off(),
     isInterrupted(participant) ? m.picture_interrupted() : null,
   ];

@@ -12,8 +12,9 @@ export interface Choice {
 
 export const NO_DEVICES: Devices = { cameras: [], microphones: [], speakers: [] };
 
-/** Choices in the order of the menu. A chosen device that is not there stays listed as missing. */
-export function choices(kind: DeviceKind, devices: Devices, selection: string): Choice[] {
+/** Choices in the order of the menu. A chosen device that is not there stays listed as missing, under
+ * `missed`, its name, where that is known. */
+export function choices(kind: DeviceKind, devices: Devices, selection: string, missed: string | null = null): Choice[] {
   const list = listOf(kind, devices);
   const result: Choice[] = [
     { value: "default", kind: "system", label: list.find((device) => device.isDefault)?.label ?? "" },
@@ -23,7 +24,7 @@ export function choices(kind: DeviceKind, devices: Devices, selection: string): 
   if (kind === "microphone") result.push({ value: "tone", kind: "test", label: "" });
   if (selection.startsWith("file:")) result.push({ value: selection, kind: "file", label: fileName(selection) });
   if (selection.startsWith("device:") && !result.some((choice) => choice.value === selection)) {
-    result.splice(1, 0, { value: selection, kind: "missing", label: selection.slice("device:".length) });
+    result.splice(1, 0, { value: selection, kind: "missing", label: missed || selection.slice("device:".length) });
   }
   result.push({ value: "none", kind: "none", label: "" });
   return result;

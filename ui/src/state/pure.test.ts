@@ -7,7 +7,8 @@ import { isServerAddress, serverInLink } from "./invite";
 import { meterFraction } from "./levels";
 import { hasPicture, isMirrored, readiness, testSoundProblem } from "./readiness";
 import { cornerByKey, cornerPoint, nearestCorner, selfViewSize } from "./selfView";
-import { completed } from "./settings";
+import { processingRows } from "./processing";
+import { completed, DEFAULT_PROCESSING } from "./settings";
 import { Speaking } from "./speaking";
 import { resolveTheme } from "./theme";
 import { parseFormat, sizeLabel } from "./video";
@@ -257,5 +258,38 @@ describe("our own side", () => {
     expect(testSoundProblem({ problem: null }, { speaker: "default" })).toBeNull();
     expect(testSoundProblem({ problem: "notFound" }, { speaker: "default" })).toBe("No speaker found");
     expect(testSoundProblem({ problem: null }, { speaker: "none" })).toBe("No speaker is chosen");
+  });
+});
+
+describe("processingRows", () => {
+  it("are as they are set", () => {
+    const rows = processingRows({ ...DEFAULT_PROCESSING, autoGainControl: false });
+    expect(rows.map(({ name, on, blocked }) => [name, on, blocked])).toEqual([
+      ["echoCancellation", true, null],
+      ["noiseSuppression", true, null],
+      ["autoGainControl", false, null],
+      ["originalSound", false, null],
+    ]);
+  });
+
+  it("are off, with the reason, under original sound, which itself can be switched", () => {
+    const rows = processingRows({ ...DEFAULT_PROCESSING, originalSound: true });
+    expect(rows.map(({ on }) => on)).toEqual([false, false, false, true]);
+    expect(rows.map(({ blocked }) => blocked !== null)).toEqual([true, true, true, false]);
+  });
+
+  it("have their usual settings where an older file has none", () => {
+    expect(completed({}).processing).toEqual(DEFAULT_PROCESSING);
+    expect(completed({ processing: { noiseSuppression: false } }).processing).toEqual({ ...DEFAULT_PROCESSING, noiseSuppression: false });
+  });
+});
+
+describe("a chosen device that is missed", () => {
+  it("is listed by its name where that is known", () => {
+    const none = { cameras: [], microphones: [], speakers: [] };
+    const label = (missed: string | null) => choices("microphone", none, "device:usb-1", missed).find(({ kind }) => kind === "missing")?.label;
+    expect(label("Headset")).toBe("Headset");
+    expect(label(null)).toBe("usb-1");
+    expect(label("")).toBe("usb-1");
   });
 });

@@ -2,6 +2,7 @@
 
 import type { CallState, CallView, EndReason } from "../bindings";
 import type { LinkServer } from "./invite";
+import { DEFAULT_PROCESSING } from "./settings";
 
 export type Screen = "home" | "lobby" | "waiting" | "call" | "ended";
 
@@ -70,9 +71,11 @@ export const NO_CALL: CallView = {
     microphoneMuted: false,
     cameraOn: true,
     constraints: { resolution: { width: 1280, height: 720 }, frameRate: 30 },
-    microphone: { selection: "default", label: null, format: "", problem: null, problemDetail: "" },
-    camera: { selection: "default", label: null, format: "", problem: null, problemDetail: "" },
-    speaker: { selection: "default", label: null, format: "", problem: null, problemDetail: "" },
+    microphone: { selection: "default", label: null, format: "", problem: null, problemDetail: "", insteadOf: null },
+    camera: { selection: "default", label: null, format: "", problem: null, problemDetail: "", insteadOf: null },
+    speaker: { selection: "default", label: null, format: "", problem: null, problemDetail: "", insteadOf: null },
+    processing: DEFAULT_PROCESSING,
+    microphoneHint: null,
   },
   signaling: "disconnected",
   connectedForMs: null,

@@ -1,9 +1,17 @@
 // Settings without gaps: a member that an older file lacks has its default, here as in the app.
 
-import type { SelfView, Settings as Saved } from "../bindings";
+import type { ProcessingSettings, SelfView, Settings as Saved } from "../bindings";
 
 export type SelfViewSettings = Required<SelfView>;
-export type Settings = Required<Omit<Saved, "selfView">> & { selfView: SelfViewSettings };
+export type Processing = Required<ProcessingSettings>;
+export type Settings = Required<Omit<Saved, "selfView" | "processing">> & { selfView: SelfViewSettings; processing: Processing };
+
+export const DEFAULT_PROCESSING: Processing = {
+  echoCancellation: true,
+  noiseSuppression: true,
+  autoGainControl: true,
+  originalSound: false,
+};
 
 export const DEFAULT_SETTINGS: Settings = {
   version: 1,
@@ -13,6 +21,7 @@ export const DEFAULT_SETTINGS: Settings = {
   microphone: "default",
   speaker: "default",
   constraints: { resolution: { width: 1280, height: 720 }, frameRate: 30 },
+  processing: DEFAULT_PROCESSING,
   theme: "system",
   shareOnNetwork: true,
   mirrorSelfView: true,
@@ -21,6 +30,13 @@ export const DEFAULT_SETTINGS: Settings = {
   selfView: { corner: "bottomRight", size: "medium", hidden: false },
 };
 
-export function completed(saved: Partial<Omit<Saved, "selfView">> & { selfView?: Partial<SelfView> }): Settings {
-  return { ...DEFAULT_SETTINGS, ...saved, selfView: { ...DEFAULT_SETTINGS.selfView, ...saved.selfView } };
+type Gappy = Partial<Omit<Saved, "selfView" | "processing">> & { selfView?: Partial<SelfView>; processing?: Partial<ProcessingSettings> };
+
+export function completed(saved: Gappy): Settings {
+  return {
+    ...DEFAULT_SETTINGS,
+    ...saved,
+    selfView: { ...DEFAULT_SETTINGS.selfView, ...saved.selfView },
+    processing: { ...DEFAULT_PROCESSING, ...saved.processing },
+  };
 }

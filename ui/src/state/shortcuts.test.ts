@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { actionOf, type Key, type KeyContext } from "./shortcuts";
+import { actionOf, talks, type Key, type KeyContext } from "./shortcuts";
 
 const key = (name: string, more: Partial<Key> = {}): Key => ({ key: name, ctrl: false, meta: false, alt: false, shift: false, repeat: false, ...more });
 const context = (more: Partial<KeyContext> = {}): KeyContext => ({
@@ -69,5 +69,22 @@ describe("actionOf", () => {
     const mac = context({ inCall: false, mac: true });
     expect(actionOf(key("n", { meta: true }), mac)).toBe("newCall");
     expect(actionOf(ctrl("n"), mac)).toBeNull();
+  });
+});
+
+describe("talks", () => {
+  const where = (more: Partial<Parameters<typeof talks>[1]> = {}) => ({ typing: false, overlay: false, inCall: true, singleKeys: true, takesSpace: false, ...more });
+
+  it("with Space alone, once for each press", () => {
+    expect(talks(key(" "), where())).toBe(true);
+    expect(talks(key(" ", { repeat: true }), where())).toBe(false);
+    for (const held of ["ctrl", "meta", "alt", "shift"] as const) expect(talks(key(" ", { [held]: true }), where())).toBe(false);
+    expect(talks(key("m"), where())).toBe(false);
+  });
+
+  it("only in a call, with single keys, and where Space is not somebody else’s", () => {
+    for (const not of [{ inCall: false }, { singleKeys: false }, { typing: true }, { overlay: true }, { takesSpace: true }]) {
+      expect(talks(key(" "), where(not))).toBe(false);
+    }
   });
 });

@@ -36,6 +36,27 @@ export interface KeyContext {
   selection: boolean;
 }
 
+/** What focus is on when Space belongs to it: buttons are pressed by it, lists and fields take it, a
+ * scrolling part scrolls. The stage, the self-view and the window itself do nothing with it. */
+export const TAKES_SPACE =
+  "button, a[href], input, select, textarea, summary, [contenteditable], [data-scrolls], " +
+  ["button", "switch", "checkbox", "radio", "tab", "menuitem", "option", "combobox", "listbox", "menu"].map((role) => `[role=${role}]`).join(", ");
+
+export interface TalkContext extends Pick<KeyContext, "typing" | "overlay" | "inCall" | "singleKeys"> {
+  /** Focus is on something that Space acts on, see {@link TAKES_SPACE}. */
+  takesSpace: boolean;
+}
+
+/** Whether this key press begins push-to-talk. A repeat does not: a held key begins once. */
+export function talks(key: Key, context: TalkContext): boolean {
+  if (!isSpace(key.key) || key.repeat || key.ctrl || key.meta || key.alt || key.shift) return false;
+  return context.singleKeys && context.inCall && !context.typing && !context.overlay && !context.takesSpace;
+}
+
+export function isSpace(key: string): boolean {
+  return key === " " || key === "Spacebar";
+}
+
 /** The action of a key press; `null` leaves the key to the page. */
 export function actionOf(key: Key, context: KeyContext): Action | null {
   if (key.alt || key.repeat) return null;

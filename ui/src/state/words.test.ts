@@ -5,7 +5,7 @@ import messages from "../../messages/en.json";
 import type { CodeProblemKind, DeviceKind, DeviceProblem, EndReason, NoticeCode } from "../bindings";
 import { connectingStep, connectionText, pictureLabel } from "./connection";
 import { NO_CALL } from "./screen";
-import { callProblem, codeProblem, day, deviceProblem, duration, endAdvice, endReason, notice, people, refused } from "./words";
+import { callProblem, codeProblem, day, deviceProblem, deviceReplaced, deviceReturned, duration, endAdvice, endReason, notice, people, refused } from "./words";
 
 const KINDS: DeviceKind[] = ["camera", "microphone", "speaker"];
 const PROBLEMS: DeviceProblem[] = ["notFound", "busy", "denied", "lost", "unsupported", "file", "failed"];
@@ -19,6 +19,19 @@ describe("sentences", () => {
     expect(seen.size).toBe(KINDS.length * PROBLEMS.length);
     expect(deviceProblem("camera", "notFound").title).toBe("No camera found");
     expect(deviceProblem("camera", "notFound").detail).toContain("You can still call with sound");
+  });
+
+  it("say of every stand-in what is missed, why and what is used", () => {
+    for (const kind of KINDS) {
+      for (const problem of PROBLEMS) {
+        const { title, detail } = deviceReplaced(kind, "Headset", "Built-in", problem);
+        expect(title).toContain("Headset");
+        expect(detail).toContain("Built-in until it is back");
+        expect(deviceReplaced(kind, "", "Built-in", problem).title).toMatch(/[Yy]our /);
+      }
+      expect(deviceReturned(kind, "Headset").title).toBe("Headset is back");
+    }
+    expect(deviceReplaced("microphone", "Headset", "Built-in", "lost").title).toBe("Headset was unplugged");
   });
 
   it("name every end, with advice where something can be done", () => {
@@ -71,7 +84,7 @@ describe("sentences", () => {
   });
 
   it("claim no more than the states say", () => {
-    const person = { id: 2, name: "", microphoneMuted: true, cameraOn: false, states: { connection: "new", iceConnection: "checking", iceGathering: "", signaling: "" } };
+    const person = { id: 2, name: "", microphoneMuted: true, microphoneUnplugged: false, cameraOn: false, states: { connection: "new", iceConnection: "checking", iceGathering: "", signaling: "" } };
     expect(connectingStep(person)).toBe("Looking for a way to Somebody…");
     expect(pictureLabel(person, false)).toBe("Somebody, microphone muted, camera off");
     const call = { ...NO_CALL, participants: [{ ...person, name: "Jon" }] };

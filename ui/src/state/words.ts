@@ -1,6 +1,6 @@
 // Sentences for what the app reports by code. The strings themselves are in messages/en.json.
 
-import type { CodeProblem, DeviceKind, DeviceProblem, EndReason, Notice, Reach, RecentCall } from "../bindings";
+import type { CodeProblem, DeviceKind, DeviceProblem, EndReason, MicrophoneHint, Notice, Reach, RecentCall } from "../bindings";
 import { m } from "../paraglide/messages.js";
 import type { CallProblem } from "./app";
 import type { LinkServer } from "./invite";
@@ -20,6 +20,13 @@ export const words = {
   joined: (name: string) => (name ? m.note_joined({ name }) : m.note_joined_unknown()),
   left: (name: string) => (name ? m.note_left({ name }) : m.note_left_unknown()),
   deviceProblem,
+  deviceReplaced,
+  deviceReturned,
+  microphoneUnplugged: (name: string) => (name ? m.note_unplugged({ name }) : m.note_unplugged_unknown()),
+  microphoneHint,
+  unmute: () => m.unmute_tip(),
+  chooseMicrophone: () => m.hint_choose(),
+  suppressNoise: () => m.hint_suppress(),
   endReason,
   notice,
   refused,
@@ -93,6 +100,75 @@ function speakerProblem(problem: DeviceProblem): Sentence {
       return { title: m.speaker_file(), detail: m.speaker_file_detail() };
     case "failed":
       return { title: m.speaker_failed(), detail: m.speaker_failed_detail() };
+  }
+}
+
+/** Another device has taken the place of `lost` and gives it back. */
+export function deviceReplaced(kind: DeviceKind, lost: string, label: string, problem: DeviceProblem): Sentence {
+  const device = lost || yourDevice(kind);
+  return { title: missing(device, problem), detail: standIn(kind, label) };
+}
+
+function missing(device: string, problem: DeviceProblem): string {
+  switch (problem) {
+    case "lost":
+      return m.replaced_lost({ device });
+    case "notFound":
+      return m.replaced_not_found({ device });
+    case "busy":
+      return m.replaced_busy({ device });
+    case "denied":
+      return m.replaced_denied({ device });
+    default:
+      return m.replaced_failed({ device });
+  }
+}
+
+/** Which device is used until the missed one is back. */
+export function standIn(kind: DeviceKind, label: string): string {
+  switch (kind) {
+    case "camera":
+      return m.replaced_camera_detail({ label });
+    case "microphone":
+      return m.replaced_microphone_detail({ label });
+    case "speaker":
+      return m.replaced_speaker_detail({ label });
+  }
+}
+
+function yourDevice(kind: DeviceKind): string {
+  switch (kind) {
+    case "camera":
+      return m.your_camera();
+    case "microphone":
+      return m.your_microphone();
+    case "speaker":
+      return m.your_speaker();
+  }
+}
+
+/** The device that was missed runs again. */
+export function deviceReturned(kind: DeviceKind, label: string): Sentence {
+  const title = m.returned({ device: label || yourDevice(kind) });
+  switch (kind) {
+    case "camera":
+      return { title, detail: m.returned_camera_detail() };
+    case "microphone":
+      return { title, detail: m.returned_microphone_detail() };
+    case "speaker":
+      return { title, detail: m.returned_speaker_detail() };
+  }
+}
+
+/** What is to be known about the microphone, and what to do. */
+export function microphoneHint(hint: MicrophoneHint, { singleKeys, suppressed }: { singleKeys: boolean; suppressed: boolean }): Sentence {
+  switch (hint) {
+    case "speaking-while-muted":
+      return { title: m.hint_muted(), detail: singleKeys ? m.hint_muted_detail() : "" };
+    case "nothing-heard":
+      return { title: m.hint_nothing(), detail: m.hint_nothing_detail() };
+    case "very-noisy":
+      return { title: m.hint_noisy(), detail: suppressed ? m.hint_noisy_detail() : m.hint_noisy_suppress_detail() };
   }
 }
 

@@ -415,6 +415,238 @@ describe("devices", () => {
   });
 });
 
+describe("push-to-talk", () => {
+  const mute = (page: Page) => page.getByTestId("mute");
+  const muted = (page: Page) => commands(page, "setMicrophoneMuted");
+
+  it("unmutes while Space is held, and only then; a held key repeats without effect", async () => {
+    const { page } = await open("call,muted");
+    await page.keyboard.down(" ");
+    await mute(page).filter({ hasText: "Talking" }).waitFor();
+    expect(await mute(page).getAttribute("aria-pressed")).toBe("false");
+    for (let i = 0; i < 5; i++) await page.keyboard.down(" ");
+    expect(await muted(page)).toEqual([[false]]);
+    await page.keyboard.up(" ");
+    await mute(page).filter({ hasText: "Muted" }).waitFor();
+    await until("muted again", async () => (await muted(page)).length === 2);
+    expect(await muted(page)).toEqual([[false], [true]]);
+  });
+
+  it("does not move the strip", async () => {
+    const { page } = await open("call,muted");
+    const places = async () => Promise.all(["mute", "camera", "hang-up"].map((id) => page.getByTestId(id).boundingBox()));
+    const before = await places();
+    await page.keyboard.down(" ");
+    await mute(page).filter({ hasText: "Talking" }).waitFor();
+    expect(await places()).toEqual(before);
+    await page.keyboard.up(" ");
+  });
+
+  it("ends when the window loses the focus", async () => {
+    const { page } = await open("call,muted");
+    await page.keyboard.down(" ");
+    await mute(page).filter({ hasText: "Talking" }).waitFor();
+    await page.evaluate(() => window.dispatchEvent(new Event("blur")));
+    await mute(page).filter({ hasText: "Muted" }).waitFor();
+    await until("muted again", async () => (await muted(page)).length === 2);
+    await page.keyboard.up(" ");
+    expect(await muted(page)).toEqual([[false], [true]]);
+  });
+
+  it("leaves Space to a button with focus, to menus and to fields", async () => {
+    const { page } = await open("call,muted");
+    await page.getByTestId("camera").focus();
+    await page.keyboard.press(" ");
+    expect(await commands(page, "setCameraOn")).toEqual([[false]]);
+    await page.getByTestId("mute-menu").focus();
+    await page.keyboard.press(" ");
+    await page.getByRole("menu").waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("menu").waitFor({ state: "detached" });
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-you").click();
+    await page.locator("#settings-name").fill("");
+    await page.locator("#settings-name").pressSequentially("Mira B");
+    expect(await page.locator("#settings-name").inputValue()).toBe("Mira B");
+    expect(await muted(page)).toEqual([]);
+  });
+
+  it("works after a click on the strip, after a menu closed by pointer, and on the self-view", async () => {
+    const { page } = await open("call");
+    await mute(page).click();
+    await mute(page).filter({ hasText: "Muted" }).waitFor();
+    await page.keyboard.press(" ");
+    await until("talked", async () => (await muted(page)).length === 3);
+    await page.getByTestId("mute-menu").click();
+    await page.getByRole("menu").waitFor();
+    await page.mouse.click(1000, 300);
+    await page.getByRole("menu").waitFor({ state: "detached" });
+    await page.keyboard.press(" ");
+    await until("talked again", async () => (await muted(page)).length === 5);
+    await page.getByTestId("self-view-box").focus();
+    await page.keyboard.press(" ");
+    await until("talked once more", async () => (await muted(page)).length === 7);
+    expect(await muted(page)).toEqual([[true], [false], [true], [false], [true], [false], [true]]);
+  });
+
+  it("is off with single keys, and then named nowhere", async () => {
+    const { page } = await open("call,muted");
+    await mute(page).hover();
+    await page.locator(".tooltip", { hasText: "hold Space to talk" }).waitFor();
+    await page.keyboard.press("?");
+    expect(await page.getByTestId("shortcuts-dialog").textContent()).toContain("Hold to talk while muted");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-shortcuts").click();
+    await page.getByTestId("single-keys").click();
+    expect(await page.getByTestId("settings").textContent()).not.toContain("Hold to talk while muted");
+    await page.keyboard.press("Escape");
+    await page.getByTestId("settings").waitFor({ state: "detached" });
+    await page.getByTestId("call").focus();
+    await page.keyboard.press(" ");
+    expect(await muted(page)).toEqual([]);
+  });
+
+  it("is left by M: the microphone stays open", async () => {
+    const { page } = await open("call,muted");
+    await page.keyboard.down(" ");
+    await mute(page).filter({ hasText: "Talking" }).waitFor();
+    await page.keyboard.press("m");
+    await page.keyboard.up(" ");
+    await mute(page).filter({ hasNotText: "Talking" }).waitFor();
+    expect(await mute(page).getAttribute("aria-pressed")).toBe("false");
+    expect(await muted(page)).toEqual([[false]]);
+  });
+});
+
+describe("voice and noise", () => {
+  const set = (page: Page) => commands(page, "setProcessing");
+  const usual = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, originalSound: false };
+
+  it("are switched in the settings by keyboard, each with its explanation", async () => {
+    const { page } = await open("call");
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-sound").click();
+    const echo = page.getByRole("switch", { name: "Echo cancellation" });
+    expect(await echo.getAttribute("aria-checked")).toBe("true");
+    expect(await page.locator(`#${await echo.getAttribute("aria-describedby")}`).textContent()).toContain("Takes the others’ voices out");
+    await echo.focus();
+    await page.keyboard.press(" ");
+    expect(await echo.getAttribute("aria-checked")).toBe("false");
+    expect(await set(page)).toEqual([[{ ...usual, echoCancellation: false }]]);
+    await page.keyboard.press(" ");
+    expect((await set(page)).at(-1)).toEqual([usual]);
+  });
+
+  it("are off under original sound, with the reason, and come back as they were", async () => {
+    const { page } = await open("call");
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-sound").click();
+    const state = (name: string) => page.getByTestId(name).evaluate((one) => [one.getAttribute("aria-checked"), one.getAttribute("aria-disabled")]);
+    await page.getByTestId("autoGainControl").click();
+    await page.getByTestId("originalSound").click();
+    expect((await set(page)).at(-1)).toEqual([{ ...usual, autoGainControl: false, originalSound: true }]);
+    const noise = page.getByTestId("noiseSuppression");
+    expect(await state("noiseSuppression")).toEqual(["false", "true"]);
+    expect(await page.locator("#noiseSuppression-detail").textContent()).toBe("Off while original sound is on.");
+    await noise.focus();
+    expect(await focused(page), "it can be reached and heard").toBe("noiseSuppression");
+    const before = (await set(page)).length;
+    await page.keyboard.press(" ");
+    expect(await set(page)).toHaveLength(before);
+    expect(await state("noiseSuppression")).toEqual(["false", "true"]);
+    await page.getByTestId("originalSound").click();
+    expect(await state("noiseSuppression")).toEqual(["true", null]);
+    expect(await state("autoGainControl")).toEqual(["false", null]);
+  });
+
+  it("are in the sound menu of a call, which stays open", async () => {
+    const { page } = await open("call");
+    await page.getByTestId("mute-menu").click();
+    await page.getByTestId("menu-processing").press("ArrowRight");
+    await page.getByTestId("menu-noiseSuppression").click();
+    expect(await set(page)).toEqual([[{ ...usual, noiseSuppression: false }]]);
+    await page.getByTestId("menu-originalSound").click();
+    expect(await page.getByTestId("menu-noiseSuppression").getAttribute("aria-disabled")).toBe("true");
+    expect(await page.getByTestId("menu-echoCancellation").textContent()).toContain("Off while original sound is on.");
+    await page.getByTestId("menu-originalSound").click();
+    expect((await set(page)).at(-1)).toEqual([{ ...usual, noiseSuppression: false }]);
+    expect(await page.getByTestId("menu-echoCancellation").getAttribute("aria-checked")).toBe("true");
+  });
+});
+
+describe("notes about sound", () => {
+  it("move nothing, are said politely and do not pile up", async () => {
+    const { page } = await open("call");
+    const places = async () => Promise.all(["stage", "mute", "self-view-box"].map((id) => page.getByTestId(id).boundingBox()));
+    const before = await places();
+    await page.evaluate(() => {
+      for (let i = 0; i < 10; i++) window.ahoyFake?.event({ type: "deviceReplaced", kind: "microphone", lostLabel: "Headset", label: "Built-in microphone", problem: "lost" });
+    });
+    const note = page.getByTestId("note");
+    await note.waitFor();
+    expect(await note.count()).toBe(1);
+    expect(await note.textContent()).toContain("Headset was unplugged");
+    expect(await note.textContent()).toContain("Your microphone is Built-in microphone until it is back.");
+    expect(await note.getAttribute("role")).toBe("status");
+    expect(await places()).toEqual(before);
+    await until("said", async () => ((await page.getByTestId("live-polite").textContent()) ?? "").includes("Headset was unplugged."));
+    await page.getByTestId("note-close").click();
+    await note.waitFor({ state: "detached" });
+  });
+
+  it("tell and mark an unplugged microphone of somebody else until it is back", async () => {
+    const { page } = await open("call");
+    const tile = page.getByTestId("tile-2");
+    expect(await tile.locator("[data-mark=unplugged]").count()).toBe(0);
+    await page.evaluate(() => window.ahoyFake?.join(1, { microphoneUnplugged: true }));
+    await page.getByTestId("note").filter({ hasText: "Jon’s microphone was unplugged." }).waitFor();
+    await tile.locator("[data-mark=unplugged]").waitFor();
+    expect(await page.getByTestId("remote-picture-2").getAttribute("aria-label")).toContain("microphone unplugged");
+    await page.evaluate(() => window.ahoyFake?.join(1, { microphoneUnplugged: false }));
+    await tile.locator("[data-mark=unplugged]").waitFor({ state: "detached" });
+    await page.getByTestId("note").waitFor({ state: "detached" });
+  });
+
+  it("unmute with one click, or by M", async () => {
+    const { page } = await open("call,muted");
+    const speak = (on: boolean) => page.evaluate((hint) => window.ahoyFake?.local({ microphoneHint: hint ? "speaking-while-muted" : null }), on);
+    await speak(true);
+    await page.getByTestId("note").filter({ hasText: "You are muted" }).waitFor();
+    await page.getByTestId("note-action").click();
+    await page.getByTestId("note").waitFor({ state: "detached" });
+    expect(await page.getByTestId("mute").getAttribute("aria-pressed")).toBe("false");
+    expect(await commands(page, "setMicrophoneMuted")).toEqual([[false]]);
+  });
+
+  it("offer what helps against noise", async () => {
+    const { page } = await open("call");
+    await page.keyboard.press("Control+,");
+    await page.getByTestId("section-sound").click();
+    await page.getByTestId("noiseSuppression").click();
+    await page.keyboard.press("Escape");
+    await page.evaluate(() => window.ahoyFake?.local({ microphoneHint: "very-noisy" }));
+    await page.getByTestId("note-action").click();
+    expect(((await commands(page, "setProcessing")).at(-1) as unknown[])[0]).toMatchObject({ noiseSuppression: true });
+    await page.getByTestId("note").waitFor({ state: "detached" });
+  });
+});
+
+describe("before a call", () => {
+  it.each(["home", "lobby"])("%s shows the microphone’s level live and tries the speaker that is chosen", async (screen) => {
+    const { page } = await open(screen);
+    const meter = page.getByTestId("row-microphone").getByRole("meter");
+    const seen = new Set<string | null>();
+    await until("a level that moves", async () => seen.add(await meter.getAttribute("aria-valuenow")).size > 2);
+    await page.getByTestId("choose-speaker").click();
+    await page.getByRole("option", { name: "Headset (Bluetooth)" }).click();
+    await page.getByTestId("play-sound").click();
+    const order = await page.evaluate(() => window.ahoyFake?.calls.map((one) => one.command).filter((command) => command === "selectSpeaker" || command === "playTestSound"));
+    expect(order).toEqual(["selectSpeaker", "playTestSound"]);
+    expect(await commands(page, "selectSpeaker")).toEqual([["device:out1"]]);
+  });
+});
+
 describe("settings", () => {
   it("apply at once and close by Esc, also in a call", async () => {
     const { page } = await open("call");

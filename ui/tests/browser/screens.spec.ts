@@ -18,6 +18,8 @@ const section = (name: string) => async (page: Page) => {
   await page.getByTestId(`section-${name}`).click();
 };
 
+const note = (page: Page) => page.getByTestId("note").waitFor();
+
 const SCREENS: Screen[] = [
   { name: "home", scenario: "still" },
   { name: "home-first-start", scenario: "still,first" },
@@ -60,6 +62,43 @@ const SCREENS: Screen[] = [
   { name: "call-reconnecting", scenario: "still,reconnecting" },
   { name: "call-sound-menu", scenario: "still,call", act: async (page) => void (await page.getByTestId("mute-menu").click()) },
   {
+    name: "call-voice-menu",
+    scenario: "still,call,original",
+    act: async (page) => {
+      await page.getByTestId("mute-menu").click();
+      await page.getByTestId("menu-processing").press("Enter");
+      await page.getByTestId("menu-originalSound").waitFor();
+    },
+  },
+  {
+    name: "call-talking",
+    scenario: "still,call,muted",
+    act: async (page) => {
+      await page.keyboard.down(" ");
+      await page.getByTestId("mute").filter({ hasText: "Talking" }).waitFor();
+    },
+  },
+  { name: "call-hint-muted", scenario: "still,call,muted,hint:speaking-while-muted", act: note },
+  { name: "call-hint-nothing", scenario: "still,call,hint:nothing-heard", act: note },
+  { name: "call-hint-noisy", scenario: "still,call,hint:very-noisy", act: note },
+  {
+    name: "call-device-replaced",
+    scenario: "still,call,instead",
+    act: async (page) => {
+      await page.evaluate(() => window.ahoyFake?.event({ type: "deviceReplaced", kind: "microphone", lostLabel: "Headset", label: "Built-in microphone", problem: "lost" }));
+      await note(page);
+    },
+  },
+  { name: "call-unplugged", scenario: "still,call:3,unplugged" },
+  {
+    name: "home-device-replaced",
+    scenario: "still,instead",
+    act: async (page) => {
+      await page.evaluate(() => window.ahoyFake?.event({ type: "deviceReplaced", kind: "microphone", lostLabel: "Headset", label: "Built-in microphone", problem: "lost" }));
+      await note(page);
+    },
+  },
+  {
     name: "call-picture-menu",
     scenario: "still,call",
     act: async (page) => {
@@ -86,6 +125,7 @@ const SCREENS: Screen[] = [
   { name: "settings-notice", scenario: "still,notice", act: section("server") },
   { name: "settings-you", scenario: "still", act: section("you") },
   { name: "settings-sound", scenario: "still,microphone:busy", act: section("sound") },
+  { name: "settings-sound-original", scenario: "still,original,instead", act: section("sound") },
   { name: "settings-picture", scenario: "still", act: section("picture") },
   { name: "settings-server", scenario: "still", act: section("server") },
   {
@@ -116,7 +156,7 @@ describe.each(["light", "dark"])("%s", (theme) => {
 });
 
 describe("360 x 480", () => {
-  const NARROW = SCREENS.filter(({ name }) => !["call-full-screen", "call-sound-menu", "call-picture-menu", "call-stats"].includes(name));
+  const NARROW = SCREENS.filter(({ name }) => !["call-full-screen", "call-sound-menu", "call-voice-menu", "call-picture-menu", "call-stats"].includes(name));
   it.each(NARROW)("$name", async ({ name, scenario, act }) => {
     const { page } = await open(scenario, { width: 360, height: 480 });
     await act?.(page);
