@@ -33,7 +33,7 @@ export const commands = {
 	selectSpeaker: (text: string) => typedError<null, CommandError>(__TAURI_INVOKE("select_speaker", { text })),
 	/**  Asks the camera for another size or rate. */
 	setVideoConstraints: (constraints: VideoConstraints) => typedError<null, CommandError>(__TAURI_INVOKE("set_video_constraints", { constraints })),
-	/**  Switches the processing of our sound, live, and keeps it. */
+	/**  Switches echo cancellation, noise suppression and automatic gain, or original sound. */
 	setProcessing: (processing: ProcessingSettings) => typedError<null, CommandError>(__TAURI_INVOKE("set_processing", { processing })),
 	/**  Takes over all settings at once; the engine is told what has changed. */
 	saveSettings: (settings: Settings) => typedError<null, CommandError>(__TAURI_INVOKE("save_settings", { settings })),
@@ -405,12 +405,27 @@ export type InboundRtpStats = {
 	pliCount?: number | null,
 	/**  Seconds that emitted samples or frames spent in the jitter buffer, added up. */
 	jitterBufferDelay?: number | null,
+	/**  The same as the network asks for, without what lip-sync adds. */
+	jitterBufferTargetDelay?: number | null,
+	/**
+	 *  Ours: seconds that the last picture is seen later than its sound is heard; negative
+	 *  when the sound comes later.
+	 */
+	lipSyncSkew?: number | null,
 	/**  Samples or frames that left the jitter buffer. */
 	jitterBufferEmittedCount?: number | null,
 	/**  Samples played. */
 	totalSamplesReceived?: number | null,
 	/**  Samples made up for missing ones. */
 	concealedSamples?: number | null,
+	/**  Of these, silence. */
+	silentConcealedSamples?: number | null,
+	/**  Ours: samples restored from the in-band FEC of the packet after. */
+	fecSamples?: number | null,
+	/**  Ours: samples restored from deep redundancy (DRED). */
+	dredSamples?: number | null,
+	/**  Ours: samples of comfort noise while the sender is silent. */
+	comfortNoiseSamples?: number | null,
 	/**  Runs of concealment. */
 	concealmentEvents?: number | null,
 	/**  Samples added to slow playout down. */
@@ -449,9 +464,9 @@ export type LocalView = {
 	camera: DeviceView,
 	/**  Speaker. */
 	speaker: DeviceView,
-	/**  What is done to the sound of the microphone before it is sent. */
+	/**  What is done with the sound of the microphone. */
 	processing: ProcessingSettings,
-	/**  What the person should know about the microphone now. */
+	/**  Something to tell the user about the microphone. */
 	microphoneHint: MicrophoneHint | null,
 };
 
@@ -463,13 +478,13 @@ export type Loudness = {
 	peak: number,
 };
 
-/**  What the person should know about the microphone. */
+/**  Something to tell the user about the microphone. */
 export type MicrophoneHint = 
-/**  Somebody talks while the microphone is muted. */
+/**  Somebody talks while muted. */
 "speaking-while-muted" | 
-/**  The microphone delivers nothing but silence. */
+/**  Nothing comes from the microphone. */
 "nothing-heard" | 
-/**  Noise is about as loud as speech. */
+/**  The microphone is very noisy. */
 "very-noisy";
 
 /**
@@ -575,18 +590,21 @@ export type Platform = {
 };
 
 /**
- *  What is done to the sound of the microphone before it is sent (W3C Media Capture and Streams,
- *  constraint names).
+ *  What is to be done with captured sound. The first three are named as in W3C Media Capture and
+ *  Streams.
  */
 export type ProcessingSettings = {
-	/**  Takes out what the speaker plays. */
-	echoCancellation: boolean,
-	/**  Takes out steady noise. */
-	noiseSuppression: boolean,
-	/**  Evens out how loud we are. */
-	autoGainControl: boolean,
-	/**  Sends what the microphone hears as it is, in stereo; none of the others acts. */
-	originalSound: boolean,
+	/**
+	 *  Takes what the loudspeaker plays out of what the microphone hears. Not needed with a
+	 *  headset: see [`Processing::set_headset`].
+	 */
+	echoCancellation?: boolean,
+	/**  Takes fans, keyboards and the street out of a voice. */
+	noiseSuppression?: boolean,
+	/**  Makes quiet talkers louder. Digital: the system's slider stays where it is. */
+	autoGainControl?: boolean,
+	/**  For music: everything above is off, whatever it says, and nothing is filtered. */
+	originalSound?: boolean,
 };
 
 /**  Where raw pictures can be fetched: a WebSocket to `url` with the query `token=…`, once. */
@@ -671,10 +689,10 @@ export type Settings = {
 	microphone: string,
 	/**  Chosen speaker. */
 	speaker: string,
+	/**  What is done with the sound of the microphone. */
+	processing: ProcessingSettings,
 	/**  Requested size and rate of our picture. */
 	constraints: VideoConstraints,
-	/**  What is done to our sound before it is sent. */
-	processing: ProcessingSettings,
 	/**  Colours of the window. */
 	theme: Theme,
 	/**  Calls on the embedded server can be joined from the local network. */
