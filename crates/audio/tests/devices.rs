@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ahoy_audio::devices::{microphones, speakers};
 use ahoy_audio::playout::{Playout, RemoteAudio};
+use ahoy_audio::processing::ProcessingSettings;
 use ahoy_audio::send::AudioSend;
 use ahoy_media::device::{DeviceKind, DeviceProblem};
 use ahoy_media::selection::{MicrophoneSelection, SpeakerSelection};
@@ -354,6 +355,13 @@ fn switching_makes_no_click() {
         );
         let (sent, events) = (Arc::new(Collector::default()), Events::default());
         let send = AudioSend::start(sent.clone(), events.sink());
+        // Noise suppression takes a tone for noise, and is not even with it.
+        send.set_processing(ProcessingSettings {
+            echo_cancellation: false,
+            noise_suppression: false,
+            auto_gain_control: false,
+            original_sound: false,
+        });
         let playout = Playout::start(events.sink());
         let _speaking = Speaker::start(playout.add_remote(), 500.0);
         send.set_microphone(MicrophoneSelection::Default);

@@ -192,8 +192,11 @@ pub(crate) fn frame(number: u32, bytes: usize, key_frame: bool, now: Instant) ->
 }
 
 pub(crate) fn sound(number: u32, now: Instant) -> EncodedAudio {
+    let mut data = vec![number as u8; 80];
+    // One frame of 20 ms (RFC 6716 section 3.1).
+    data[0] = 31 << 3;
     EncodedAudio {
-        data: vec![number as u8; 80].into(),
+        data: data.into(),
         rtp_timestamp: number.wrapping_mul(960),
         captured_at: now,
     }
