@@ -30,7 +30,7 @@ test('emulated V4L2 and real PulseAudio: devices are listed', { timeout: 30_000 
 });
 
 /** Noise suppression takes a tone for noise, and gain control changes its level. */
-const FOR_TONES = ['--noise-suppression', 'false', '--auto-gain-control', 'false'];
+const FOR_TONES = ['--echo-cancellation', 'false', '--noise-suppression', 'false', '--auto-gain-control', 'false'];
 
 test('sound goes from a real microphone to a real speaker', { timeout: 60_000 }, async (t) => {
   const lab = new Lab(t);
