@@ -74,6 +74,28 @@ fn an_unknown_delay_is_found_and_its_echo_cancelled() {
 }
 
 #[test]
+fn who_speaks_beside_a_voice_that_does_not_echo_is_not_ducked() {
+    let far = at_level(synthetic_voice(14.0, 190.0, 1), -20.0);
+    let near = at_level(synthetic_voice(14.0, 120.0, 7), -20.0);
+    let (mut processing, reference) = Processing::new(echo_only());
+    let mut speaker = Loudspeaker::new(Some(reference), 0.0, true);
+    let mut left = Vec::new();
+    for (index, piece) in near.chunks_exact(BLOCK_SAMPLES).enumerate() {
+        let now = speaker.captured_at(index);
+        speaker.play(&far, now);
+        let mut block = SILENCE;
+        block.copy_from_slice(piece);
+        processing.process(&mut block, now);
+        left.extend(block);
+    }
+    assert_eq!(processing.alignment().delay, None, "there is no echo");
+    let power = |samples: &[f32]| samples.iter().map(|it| it * it).sum::<f32>();
+    let second = |samples: &[f32], at: usize| power(&samples[at * RATE..(at + 3) * RATE]);
+    let kept = second(&left, 10) / second(&near, 10);
+    assert!(kept > 0.7, "{kept}");
+}
+
+#[test]
 fn a_jump_of_100_ms_is_followed_within_a_second_and_a_half() {
     let mut acoustics = Acoustics::new(0.15, 2);
     acoustics.latency = 0.06;

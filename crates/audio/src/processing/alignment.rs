@@ -48,6 +48,8 @@ const FIRST_OBSERVATIONS: f64 = 2.3 * 48_000.0;
 const OBSERVATIONS: usize = 250;
 /// After a correction the averages of the estimator still hold the old drift for a second.
 const SETTLING: u64 = 57_600;
+/// Played and heard for so long, 2.5 s, without an echo: there is none.
+const IN_VAIN: u64 = 120_000;
 /// A slope that is smaller, 4 ppm, is left alone, as is one that is not sure.
 const MIN_SLOPE: f64 = 4e-6;
 const SURE: f64 = 4.0;
@@ -156,6 +158,12 @@ impl Alignment {
         }
         self.output(reference);
         std::mem::replace(&mut self.path, EchoPath::Same)
+    }
+
+    /// Whether what is played can be heard in the microphone, for all that is known. Not any more
+    /// when it was looked for in vain for a while, as with headphones.
+    pub fn may_echo(&self) -> bool {
+        self.estimator.in_vain() < IN_VAIN
     }
 
     /// Samples of the microphone were lost before the next block.

@@ -51,7 +51,7 @@ const CLEARER: f32 = 8.0;
 /// A peak of the slow correlation that is only followed may be weaker.
 const FOLLOWED: f32 = 5.0;
 /// As many looks in a row have to agree on a first delay, and on another one.
-const FIRST_CONFIRMATIONS: u32 = 2;
+const FIRST_CONFIRMATIONS: u32 = 6;
 const CONFIRMATIONS: u32 = 3;
 /// Looks agree within this much, in samples at 8 kHz.
 const AGREE: usize = 3;
@@ -92,6 +92,8 @@ pub struct DelayEstimator {
     /// The delay at 8 kHz.
     delay: Option<f32>,
     candidate: Option<(usize, u32)>,
+    /// Looks at both signals without a delay being known.
+    in_vain: u32,
 }
 
 impl DelayEstimator {
@@ -123,7 +125,14 @@ impl DelayEstimator {
             correlation: vec![0.0; PARTITIONS * HOP],
             delay: None,
             candidate: None,
+            in_vain: 0,
         }
+    }
+
+    /// For how long both signals were there and no echo of one was found in the other, in samples
+    /// at 48 kHz; 0 while the delay is known.
+    pub fn in_vain(&self) -> u64 {
+        u64::from(self.in_vain) * (HOP * DECIMATION) as u64
     }
 
     /// The delay in samples at 48 kHz, when it is known.
@@ -143,6 +152,7 @@ impl DelayEstimator {
     /// Nothing is known any more.
     pub fn reset(&mut self) {
         self.delay = None;
+        self.in_vain = 0;
         self.forget_signals();
     }
 
@@ -202,7 +212,12 @@ impl DelayEstimator {
         );
         whiten(&mut self.frequency);
         self.accumulate();
-        self.judge()
+        let event = self.judge();
+        self.in_vain = match self.delay {
+            Some(_) => 0,
+            None => self.in_vain.saturating_add(1),
+        };
+        event
     }
 
     fn accumulate(&mut self) {

@@ -206,7 +206,9 @@ impl Processing {
 
     fn cancel_echo(&mut self, chain: &mut Block, now: Instant) {
         let settings = self.settings;
-        let wanted = settings.echo_cancellation && !settings.original_sound && !self.headset;
+        // Where there is no echo, a canceller can only do harm: it ducks who speaks.
+        let needed = !self.headset && self.alignment.may_echo();
+        let wanted = settings.echo_cancellation && !settings.original_sound && needed;
         if self.cancelling.advance(wanted) {
             self.canceller.reset();
         }
