@@ -1,6 +1,7 @@
 // `ahoy-peer bench` refuses what its contract does not allow, and ends when its harness is gone.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import test from 'node:test';
 import { WebSocketServer } from 'ws';
 import { freePort, Lab } from '../lab/lab.mjs';
@@ -33,6 +34,7 @@ test('a lost WebSocket ends it with exit code 3 within 2 s', { timeout: 30_000 }
   const port = await freePort();
   const relay = new WebSocketServer({ port, host: '127.0.0.1' });
   lab.defer(() => relay.close());
+  await once(relay, 'listening');
   let connected;
   relay.on('connection', (socket) => socket.on('message', () => (connected ??= socket)));
   const peer = lab.start(binary('ahoy-peer'), ['bench'],

@@ -326,14 +326,19 @@ describe("the self-view", () => {
   it("is dragged and snaps to the nearest corner", async () => {
     const { page } = await open("call");
     const box = page.getByTestId("self-view-box");
-    const place = await box.boundingBox();
-    if (!place) throw new Error("no self-view");
-    await page.mouse.move(place.x + 60, place.y + 60);
+    let place: Awaited<ReturnType<typeof box.boundingBox>> = null;
+    await until("the self-view at rest", async () => {
+      const before = place;
+      place = await box.boundingBox();
+      return place !== null && before !== null && place.x === before.x && place.y === before.y;
+    });
+    const { x, y } = place ?? { x: 0, y: 0 };
+    await page.mouse.move(x + 60, y + 60);
     await page.mouse.down();
     await page.mouse.move(500, 300, { steps: 4 });
     await page.mouse.move(260, 200, { steps: 4 });
     await page.mouse.up();
-    expect(await box.getAttribute("data-corner")).toBe("topLeft");
+    await until("the corner's name", async () => (await box.getAttribute("data-corner")) === "topLeft");
     await until("the corner", async () => Math.abs(((await box.boundingBox())?.x ?? 0) - 28) < 2);
   });
 
