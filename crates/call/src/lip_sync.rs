@@ -156,7 +156,7 @@ impl LipSync {
                     latest - SOUND_AHEAD / 2.0
                 } else {
                     // Sound that need not wait any more comes back gently.
-                    latest.min(0.0).max(-MAX_DECREASE)
+                    latest.clamp(-MAX_DECREASE, 0.0)
                 };
                 self.sound_delay = (self.sound_delay + change).clamp(0.0, MAX_SOUND_DELAY);
             }
