@@ -71,11 +71,14 @@ async fn call(engines: &[&Engine]) -> Invite {
     invite
 }
 
-/// Counts pictures whose stamp can be read, and checks that they go forward.
+/// Counts pictures whose stamp can be read and goes forward.
 #[derive(Default)]
 struct Pictures {
     decoder: std::sync::Mutex<Option<Vp8Decoder>>,
     readable: AtomicU32,
+    /// Going back, or far ahead. One stamp in 256 that a coarse picture has spoilt reads as another
+    /// number, which makes two of these.
+    strange: AtomicU32,
     last: AtomicU32,
 }
 
@@ -90,11 +93,14 @@ impl EncodedVideoSink for Pictures {
         };
         let picture = decoder.decode(&frame.data).expect("decodable");
         if let Some(number) = picture.and_then(|picture| read_stamp(&picture)) {
-            assert!(
-                number > self.last.swap(number, Ordering::Relaxed),
-                "goes back"
-            );
-            self.readable.fetch_add(1, Ordering::Relaxed);
+            let last = self.last.swap(number, Ordering::Relaxed);
+            let forward = last < number && number - last < 300;
+            let count = if forward || last == 0 {
+                &self.readable
+            } else {
+                &self.strange
+            };
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -118,6 +124,8 @@ async fn seen(pictures: &Pictures, at_least: u32) {
     tokio::time::timeout(PATIENCE, enough)
         .await
         .expect("moving pictures");
+    let strange = pictures.strange.load(Ordering::Relaxed);
+    assert!(strange <= 2, "{strange} go back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
