@@ -18,6 +18,18 @@ async function until(what: string, check: () => Promise<boolean>, ms = 8000): Pr
   }
 }
 
+/** What `look` sees once nothing moves any more: the self-view glides to its place. */
+async function atRest<T>(look: () => Promise<T>): Promise<T> {
+  let seen = await look();
+  await until("nothing moves", async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const before = seen;
+    seen = await look();
+    return JSON.stringify(seen) === JSON.stringify(before);
+  });
+  return seen;
+}
+
 describe("pictures", () => {
   it("move: frames are decoded, drawn, counted and acknowledged", async () => {
     const { page } = await open("call");
@@ -326,14 +338,9 @@ describe("the self-view", () => {
   it("is dragged and snaps to the nearest corner", async () => {
     const { page } = await open("call");
     const box = page.getByTestId("self-view-box");
-    let place: Awaited<ReturnType<typeof box.boundingBox>> = null;
-    await until("the self-view at rest", async () => {
-      const before = place;
-      place = await box.boundingBox();
-      return place !== null && before !== null && place.x === before.x && place.y === before.y;
-    });
-    const { x, y } = place ?? { x: 0, y: 0 };
-    await page.mouse.move(x + 60, y + 60);
+    const place = await atRest(() => box.boundingBox());
+    if (!place) throw new Error("no self-view");
+    await page.mouse.move(place.x + 60, place.y + 60);
     await page.mouse.down();
     await page.mouse.move(500, 300, { steps: 4 });
     await page.mouse.move(260, 200, { steps: 4 });
@@ -584,7 +591,7 @@ describe("notes about sound", () => {
   it("move nothing, are said politely and do not pile up", async () => {
     const { page } = await open("call");
     const places = async () => Promise.all(["stage", "mute", "self-view-box"].map((id) => page.getByTestId(id).boundingBox()));
-    const before = await places();
+    const before = await atRest(places);
     await page.evaluate(() => {
       for (let i = 0; i < 10; i++) window.ahoyFake?.event({ type: "deviceReplaced", kind: "microphone", lostLabel: "Headset", label: "Built-in microphone", problem: "lost" });
     });
