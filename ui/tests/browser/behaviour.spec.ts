@@ -447,7 +447,7 @@ describe("push-to-talk", () => {
   it("does not move the strip", async () => {
     const { page } = await open("call,muted");
     const places = async () => Promise.all(["mute", "camera", "hang-up"].map((id) => page.getByTestId(id).boundingBox()));
-    const before = await places();
+    const before = await atRest(places);
     await page.keyboard.down(" ");
     await mute(page).filter({ hasText: "Talking" }).waitFor();
     expect(await places()).toEqual(before);
@@ -788,7 +788,7 @@ describe("layout", () => {
         }),
       );
     await until("the picture", async () => (await page.getByTestId("self-view").getAttribute("data-showing")) === "true");
-    const before = await places();
+    const before = await atRest(places);
     await page.getByTestId("mute").click();
     expect(await places()).toEqual(before);
     await page.getByTestId("camera").click();
