@@ -78,8 +78,7 @@ function checkStatistics(report, t) {
     + `concealed ${heard.concealedSamples} of ${heard.totalSamplesReceived}, sent ${sent.framesEncoded} frames, `
     + `RTT ${stats.pair?.currentRoundTripTime}`);
   assert.ok(received.framesDecoded > SECONDS * 30 * 0.6);
-  // None on a machine that has time; other work on it may cause a short one.
-  assert.ok(received.freezeCount <= 2 && received.totalFreezesDuration < 1, `${received.freezeCount} freezes`);
+  assert.equal(received.freezeCount, 0);
   assert.ok(received.bytesReceived > 50_000);
   assert.ok(sent.framesEncoded > SECONDS * 30 * 0.6);
   assert.ok(sent.totalEncodeTime > 0 && sent.bytesSent > 50_000);

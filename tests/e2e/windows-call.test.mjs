@@ -68,7 +68,7 @@ test('two windows call each other', { timeout: 240_000 }, async (t) => {
         + `${video.framesPerSecond.toFixed(1)} a second, ${video.freezeCount} freezes, ${video.packetsLost} packets lost; `
         + `audio level ${level.toFixed(3)}, ${audio.concealedSamples} of ${audio.totalSamplesReceived} samples concealed`);
       assert.ok(video.framesReceived > 30 && video.frameWidth === 640);
-      assert.ok(level > 0.05 && audio.concealedSamples < audio.totalSamplesReceived / 2);
+      assert.ok(level > 0.05 && audio.concealedSamples < audio.totalSamplesReceived * 0.1);
     }
   });
 

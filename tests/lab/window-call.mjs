@@ -51,7 +51,7 @@ export async function assertHears(name, sound, frequency, timeoutMs = 25_000) {
     const samples = await sound.record(2);
     const share = toneShare(samples, frequency, { windowMs: 30 });
     seen = `${frequency} Hz in ${share.toFixed(2)} of 2 s, rms ${rms(samples).toFixed(3)}`;
-    return share > 0.5;
+    return share > 0.85;
   }, timeoutMs, `${name} hears ${frequency} Hz`).catch((error) => {
     throw new Error(`${error.message}; last: ${seen}`);
   });
