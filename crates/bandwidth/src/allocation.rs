@@ -10,45 +10,24 @@ const RTP_HEADER: usize = 12 + 8;
 const VP8_DESCRIPTOR: usize = 4;
 /// Payload of a full packet, in bytes.
 const PACKET_PAYLOAD: usize = 1200;
-/// Opus packets per second.
-const AUDIO_PACKETS: u64 = 50;
-/// Sound by what there is: from this estimate on, this much Opus, both in kbit/s. Below, a picture
-/// is only possible beside less sound; 16 kbit/s is still wideband speech (RFC 7587 section
-/// 3.1.1).
-const AUDIO_STEPS: [(u64, u64); 4] = [(300, 32), (180, 24), (110, 20), (0, 16)];
 /// Share of the video's part that the encoder is asked for: the rest is for repairs and for what
 /// the encoder spends beyond its target. Repairs of what the path loses come on top.
 const ENCODER_PERCENT: f64 = 97.0;
 /// Below this a picture is not worth sending.
 pub const MIN_VIDEO: Bitrate = Bitrate::from_kbps(30);
 
-/// What the encoders are asked for, without headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allocation {
-    /// Opus.
-    pub audio: Bitrate,
-    /// VP8.
-    pub video: Bitrate,
-}
-
-/// Divides `target`. `frame_rate` is that of the picture, whose packets each have headers; `loss`
-/// the share of packets that the path loses, all of which have to be sent again.
-pub fn allocate(target: Bitrate, frame_rate: u32, loss: f64) -> Allocation {
-    let target_kbps = target.kbps();
-    let step = AUDIO_STEPS.iter().find(|(from, _)| target_kbps >= *from);
-    let audio = Bitrate::from_kbps(step.map_or(16, |(_, audio)| *audio));
-    let audio_on_wire = audio.bps() + AUDIO_PACKETS * 8 * (WIRE_OVERHEAD + RTP_HEADER) as u64;
-    let rest = target.bps().saturating_sub(audio_on_wire) as f64;
+/// What the picture's encoder is asked for, without headers. `sound` is what the sound takes on the
+/// wire; `frame_rate` is that of the picture, whose packets each have headers; `loss` the share of
+/// packets, 0 to 1, that has to be sent again.
+pub fn allocate(target: Bitrate, sound: Bitrate, frame_rate: u32, loss: f64) -> Bitrate {
+    let rest = target.bps().saturating_sub(sound.bps()) as f64;
     let sent_once = rest * (1.0 - loss.clamp(0.0, 0.5));
     let header = (WIRE_OVERHEAD + RTP_HEADER + VP8_DESCRIPTOR) as f64;
     // On average half a packet of each frame is empty, so each frame has half a header more.
     let per_frame = f64::from(frame_rate) * header * 8.0 / 2.0;
     let payload = PACKET_PAYLOAD as f64;
     let video = (sent_once - per_frame) * payload / (payload + header) * ENCODER_PERCENT / 100.0;
-    Allocation {
-        audio,
-        video: Bitrate::from_bps(video.max(0.0) as u64).max(MIN_VIDEO),
-    }
+    Bitrate::from_bps(video.max(0.0) as u64).max(MIN_VIDEO)
 }
 
 /// More bits than this do not make the picture better: 0.09 bit per pixel, which is 2.5 Mbit/s
@@ -70,29 +49,25 @@ pub fn needed(constraints: VideoConstraints, loss: f64) -> Bitrate {
 mod tests {
     use super::*;
 
+    const SOUND: Bitrate = Bitrate::from_kbps(50);
+
     #[test]
     fn sound_comes_first_and_headers_count() {
-        let at = |kbps| allocate(Bitrate::from_kbps(kbps), 30, 0.0);
-        assert_eq!(at(2500).audio.kbps(), 32);
-        assert!((2200..2400).contains(&at(2500).video.kbps()));
-        assert_eq!(at(150).audio.kbps(), 20);
-        assert!(
-            (75..100).contains(&at(150).video.kbps()),
-            "{}",
-            at(150).video
-        );
-        assert_eq!(at(10).audio.kbps(), 16);
-        assert_eq!(at(10).video, MIN_VIDEO);
-        let lossy = allocate(Bitrate::from_kbps(1000), 30, 0.2);
-        assert!(lossy.video.bps() < at(1000).video.bps() * 82 / 100);
+        let at = |kbps| allocate(Bitrate::from_kbps(kbps), SOUND, 30, 0.0);
+        assert!((2200..2400).contains(&at(2500).kbps()));
+        assert!((75..100).contains(&at(165).kbps()), "{}", at(165));
+        assert_eq!(at(10), MIN_VIDEO);
+        let lossy = allocate(Bitrate::from_kbps(1000), SOUND, 30, 0.2);
+        assert!(lossy.bps() < at(1000).bps() * 82 / 100);
     }
 
     #[test]
     fn the_ceiling_can_be_reached() {
         for text in ["1920x1080@30", "1280x720@30", "320x180@7"] {
             let constraints: VideoConstraints = text.parse().expect("valid");
-            let allocation = allocate(needed(constraints, 0.0), constraints.frame_rate, 0.0);
-            assert!(allocation.video >= ceiling(constraints), "{text}");
+            let needed = needed(constraints, 0.0);
+            let video = allocate(needed, SOUND, constraints.frame_rate, 0.0);
+            assert!(video >= ceiling(constraints), "{text}");
         }
     }
 }

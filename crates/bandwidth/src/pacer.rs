@@ -23,7 +23,7 @@ pub const MAX_WAIT_KEY_FRAME: Duration = Duration::from_millis(1200);
 /// Packets that wait at most, however fast the path: four 1080p key frames.
 const MAX_PACKETS: usize = 1200;
 /// Bytes of one packet of padding, wire overhead included: an ordinary packet's.
-const MAX_PADDING: usize = 1200;
+const MAX_PADDING: usize = 1250;
 const MIN_PADDING: usize = 200;
 /// A probe that has not got going by now has nothing to go with.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,73 +1,224 @@
-//! How many bits the encoder gets: pure.
+//! What the encoder is asked for: size, frames per second, bitrate and effort, from what the paths
+//! carry and what the computer can do. Pure.
+//!
+//! One encoder serves everybody, so the slowest path decides. Sound is fed before the picture.
 
+use std::time::Instant;
+
+use ahoy_bandwidth::allocation::{allocate, ceiling, needed};
+use ahoy_bandwidth::governor::Governor;
+use ahoy_bandwidth::ladder::{DegradationPreference, Ladder};
 use ahoy_media::units::{Bitrate, VideoConstraints};
+use ahoy_video::send::{VideoEncoding, VideoSendStats};
+use serde::{Deserialize, Serialize};
 
-/// Below this a picture is not worth sending.
-pub const MIN_VIDEO: Bitrate = Bitrate::from_kbps(50);
+use crate::transport::PathEstimate;
 
-/// Share of the estimate that is used: the rest is left for RTCP, repairs and the encoder's
-/// overshoot on key frames.
-const UTILISATION_PERCENT: u64 = 90;
-
-/// More bits than this do not make the picture better: 0.09 bit per pixel, which is 2.5 Mbit/s
-/// for 1280x720 at 30 frames per second (what libwebrtc caps this size at), with a floor for
-/// small pictures, whose pixels are harder to compress.
-pub fn ceiling(constraints: VideoConstraints) -> Bitrate {
-    let pixels_per_second = constraints.resolution.pixels() * u64::from(constraints.frame_rate);
-    Bitrate::from_bps((pixels_per_second * 9 / 100).clamp(200_000, 4_500_000))
+/// What keeps the picture below what the user wants (`RTCQualityLimitationReason` of
+/// webrtc-stats).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "specta", derive(specta::Type))]
+#[serde(rename_all = "camelCase")]
+pub enum QualityLimitationReason {
+    /// Nothing.
+    #[default]
+    None,
+    /// This computer.
+    Cpu,
+    /// A path.
+    Bandwidth,
 }
 
-/// The encoder's target: one encoder serves everybody, so the slowest path decides.
-/// `estimates` are the congestion controllers' figures for the participants that are connected;
-/// without any, nobody but the self-view looks, which gets the ceiling. Sound is fed before the
-/// picture: `sound` is what it takes for each participant, with headers.
-pub fn encoder_target(
-    constraints: VideoConstraints,
-    sound: Bitrate,
-    estimates: impl Iterator<Item = Bitrate>,
-) -> Bitrate {
-    let ceiling = ceiling(constraints);
-    let Some(slowest) = estimates.min() else {
-        return ceiling;
-    };
-    let usable = slowest.bps() * UTILISATION_PERCENT / 100;
-    let video = usable.saturating_sub(sound.bps());
-    Bitrate::from_bps(video).clamp(MIN_VIDEO, ceiling)
+/// What a decision is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// What the user wants.
+    pub wanted: VideoConstraints,
+    /// What the sound to one participant takes on the wire.
+    pub sound: Bitrate,
+    /// The paths to everybody who is connected.
+    pub paths: &'a [PathEstimate],
+    /// The encoder's counters.
+    pub encoder: VideoSendStats,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// For the encoder.
+    pub encoding: VideoEncoding,
+    /// More than this would not be sent to anybody, headers included.
+    pub needed: Bitrate,
+    /// Why it is not all that the user wants.
+    pub limitation: QualityLimitationReason,
+}
+
+/// Decides, with memory of what was tried.
+#[derive(Debug, Default)]
+pub struct Adaptation {
+    /// `None` while nobody is connected.
+    ladder: Option<Ladder>,
+    governor: Option<Governor>,
+    seen: VideoSendStats,
+}
+
+impl Adaptation {
+    /// To be called some tens of times per second.
+    pub fn update(&mut self, now: Instant, situation: &Situation<'_>) -> Decision {
+        let Situation {
+            wanted,
+            sound,
+            paths,
+            ..
+        } = *situation;
+        let limits = self.govern(now, wanted, situation.encoder);
+        let most = ceiling(limits.constraints);
+        let Some(path) = slowest(paths) else {
+            // Only the self-view looks.
+            self.ladder = None;
+            return Decision {
+                encoding: VideoEncoding {
+                    constraints: limits.constraints,
+                    bitrate: most,
+                    cpu_used: limits.cpu_used,
+                },
+                needed: needed(wanted, 0.0),
+                limitation: limitation(wanted, limits.constraints, limits.constraints),
+            };
+        };
+        let share = |target, rate| allocate(target, sound, rate, path.own_loss);
+        let lasting = share(path.lasting, wanted.frame_rate).min(most);
+        let preference = DegradationPreference::Balanced;
+        let ladder = self
+            .ladder
+            .get_or_insert_with(|| Ladder::new(preference, limits.constraints, lasting));
+        ladder.set_ceiling(limits.constraints);
+        let constraints = ladder.update(now, lasting);
+        let video = share(path.target, constraints.frame_rate);
+        Decision {
+            encoding: VideoEncoding {
+                constraints,
+                bitrate: video.min(most),
+                cpu_used: limits.cpu_used,
+            },
+            needed: needed(limits.constraints, path.own_loss),
+            limitation: limitation(wanted, limits.constraints, constraints),
+        }
+    }
+
+    /// Tells the governor what the encoder has done since the last time.
+    fn govern(
+        &mut self,
+        now: Instant,
+        wanted: VideoConstraints,
+        stats: VideoSendStats,
+    ) -> ahoy_bandwidth::governor::Limits {
+        let governor = self.governor.get_or_insert_with(|| Governor::new(wanted));
+        governor.set_wanted(wanted);
+        let since = |count: fn(&VideoSendStats) -> u64| {
+            count(&stats).saturating_sub(count(&self.seen)).min(1000)
+        };
+        let frames = since(|stats| stats.frames_encoded + stats.frames_dropped);
+        let left_out = since(|stats| stats.frames_replaced);
+        let spent = stats.total_encode_time;
+        let busy = spent.saturating_sub(self.seen.total_encode_time);
+        self.seen = stats;
+        for _ in 0..frames {
+            governor.encoded(now, busy / frames as u32);
+        }
+        for _ in 0..left_out {
+            governor.left_out(now);
+        }
+        governor.limits()
+    }
+}
+
+/// The least of everything, from whichever path.
+fn slowest(paths: &[PathEstimate]) -> Option<PathEstimate> {
+    paths.iter().copied().reduce(|a, b| PathEstimate {
+        target: a.target.min(b.target),
+        lasting: a.lasting.min(b.lasting),
+        own_loss: a.own_loss.max(b.own_loss),
+        ..a
+    })
+}
+
+fn limitation(
+    wanted: VideoConstraints,
+    governed: VideoConstraints,
+    decided: VideoConstraints,
+) -> QualityLimitationReason {
+    if decided != governed {
+        QualityLimitationReason::Bandwidth
+    } else if governed != wanted {
+        QualityLimitationReason::Cpu
+    } else {
+        QualityLimitationReason::None
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ahoy_media::units::Resolution;
+    use std::time::Duration;
 
     use super::*;
 
-    #[test]
-    fn the_slowest_path_decides_within_floor_and_ceiling() {
-        let hd = VideoConstraints::default();
-        let target = |kbps: &[u64]| {
-            encoder_target(
-                hd,
-                Bitrate::from_kbps(48),
-                kbps.iter().copied().map(Bitrate::from_kbps),
-            )
-        };
-        assert_eq!(target(&[]), ceiling(hd));
-        assert_eq!(target(&[1000, 400, 3000]).kbps(), 312);
-        assert_eq!(target(&[10]), MIN_VIDEO);
-        assert_eq!(target(&[50_000]), ceiling(hd));
+    fn path(kbps: u64) -> PathEstimate {
+        PathEstimate {
+            target: Bitrate::from_kbps(kbps),
+            lasting: Bitrate::from_kbps(kbps),
+            own_loss: 0.0,
+            loss: 0.0,
+            queue_delay: Duration::ZERO,
+            round_trip_time: None,
+        }
+    }
+
+    fn situation(paths: &[PathEstimate]) -> Situation<'_> {
+        Situation {
+            wanted: VideoConstraints::default(),
+            sound: Bitrate::from_kbps(48),
+            paths,
+            encoder: VideoSendStats::default(),
+        }
     }
 
     #[test]
-    fn the_ceiling_follows_size_and_rate() {
-        let at = |width, height, frame_rate| {
-            ceiling(VideoConstraints {
-                resolution: Resolution::new(width, height),
-                frame_rate,
-            })
-            .kbps()
+    fn the_slowest_path_decides_within_floor_and_ceiling() {
+        let decide = |kbps: &[u64]| {
+            let paths: Vec<_> = kbps.iter().copied().map(path).collect();
+            Adaptation::default().update(Instant::now(), &situation(&paths))
         };
-        assert_eq!(at(1280, 720, 30), 2488);
-        assert_eq!(at(1920, 1080, 30), 4500);
-        assert_eq!(at(320, 180, 7), 200);
+        let alone = decide(&[]);
+        assert_eq!(alone.encoding.constraints, VideoConstraints::default());
+        assert_eq!(alone.limitation, QualityLimitationReason::None);
+        let slow = decide(&[1000, 400, 3000]);
+        assert!(
+            (290..340).contains(&slow.encoding.bitrate.kbps()),
+            "{slow:?}"
+        );
+        assert_eq!(slow.encoding.constraints.to_string(), "480x270@30");
+        assert_eq!(slow.limitation, QualityLimitationReason::Bandwidth);
+        assert!(decide(&[10]).encoding.bitrate > Bitrate::default());
+        let fast = decide(&[50_000]);
+        assert_eq!(fast.encoding, alone.encoding);
+    }
+
+    #[test]
+    fn a_slow_computer_is_spared() {
+        let mut adaptation = Adaptation::default();
+        let paths = [path(6000)];
+        let mut situation = situation(&paths);
+        let start = Instant::now();
+        let mut last = adaptation.update(start, &situation);
+        for step in 1..400 {
+            // Each frame takes as long as there is, and every other is left out.
+            situation.encoder.frames_encoded += 1;
+            situation.encoder.frames_replaced += 1;
+            situation.encoder.total_encode_time += Duration::from_millis(60);
+            last = adaptation.update(start + Duration::from_millis(66) * step, &situation);
+        }
+        assert!(last.encoding.constraints.frame_rate < 30, "{last:?}");
+        assert_eq!(last.limitation, QualityLimitationReason::Cpu);
     }
 }

@@ -61,7 +61,8 @@ impl EncodedVideoSink for FanOut<dyn EncodedVideoSink> {
     }
 
     fn wants_frames(&self) -> bool {
-        self.has_takers()
+        let takers = self.takers();
+        !takers.is_empty() && takers.iter().all(|(_, taker)| taker.wants_frames())
     }
 }
 

@@ -11,11 +11,13 @@ use ahoy_audio::send::AudioSend;
 use ahoy_media::device::{DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
-use ahoy_media::units::VideoConstraints;
+use ahoy_media::units::{Bitrate, VideoConstraints};
 use ahoy_video::send::VideoSend;
 
+use crate::adaptation::{Adaptation, Decision, Situation};
 use crate::fan_out::FanOut;
 use crate::status::{PeerMessage, STATUS_VERSION, clean_name};
+use crate::transport::PathEstimate;
 use crate::view::{DeviceView, LocalView};
 
 /// Takers of our compressed pictures.
@@ -38,6 +40,7 @@ pub struct LocalMedia {
     camera: CameraSelection,
     microphone_unplugged: bool,
     microphone_watch: MicrophoneWatch,
+    adaptation: Adaptation,
     view: LocalView,
 }
 
@@ -61,6 +64,7 @@ impl LocalMedia {
             camera: CameraSelection::None,
             microphone_unplugged: false,
             microphone_watch: MicrophoneWatch::default(),
+            adaptation: Adaptation::default(),
             view: LocalView {
                 camera_on: true,
                 ..LocalView::default()
@@ -136,6 +140,20 @@ impl LocalMedia {
             self.microphone_watch.clear();
         }
         self.view.microphone_hint = self.microphone_watch.hint();
+    }
+
+    /// Lets the encoder follow what the paths carry and the computer can do; to be called some
+    /// tens of times per second. `sound` is what the sound to one participant takes on the wire.
+    pub fn adapt(&mut self, now: Instant, paths: &[PathEstimate], sound: Bitrate) -> Decision {
+        let situation = Situation {
+            wanted: self.view.constraints,
+            sound,
+            paths,
+            encoder: self.video.stats(),
+        };
+        let decision = self.adaptation.update(now, &situation);
+        self.video.set_encoding(decision.encoding);
+        decision
     }
 
     fn apply_camera(&self) {

@@ -25,7 +25,9 @@ use crate::sound_protection::{self, ReportedGaps};
 use crate::stats::ParticipantStats;
 use crate::status::PeerMessage;
 
-use crate::transport::{MediaReceiver, Transport, TransportConfig, TransportEvent, TransportStats};
+use crate::transport::{
+    MediaReceiver, PathEstimate, Transport, TransportConfig, TransportEvent, TransportStats,
+};
 use crate::view::{ConnectionStates, ParticipantId, ParticipantView};
 
 /// Inputs that wait for the task: an exchange is a description and some tens of candidates. When
@@ -177,14 +179,13 @@ impl Participant {
 
     /// How our sound gets through to them; `None` before anything is known.
     pub fn loss_report(&self) -> Option<LossReport> {
-        let connected = self.states.connection == "connected";
-        let transport = self.link.transport().filter(|_| connected)?;
+        let transport = self.connected_transport()?;
         let (reported, round_trip) = transport.sound_reception()?;
         Some(sound_protection::report(
             reported.fraction_lost,
             &self.gaps,
             round_trip,
-            transport.target_bitrate(),
+            transport.path_estimate().target,
             self.heard,
         ))
     }
@@ -265,10 +266,20 @@ impl Participant {
     }
 
     /// What the path to them carries; `None` before it stands.
-    pub fn estimate(&self) -> Option<Bitrate> {
+    pub fn path_estimate(&self) -> Option<PathEstimate> {
+        Some(self.connected_transport()?.path_estimate())
+    }
+
+    /// The most that would be sent to them if the path carried it.
+    pub fn set_needed_bitrate(&self, needed: Bitrate) {
+        if let Some(transport) = self.connected_transport() {
+            transport.set_needed_bitrate(needed);
+        }
+    }
+
+    fn connected_transport(&self) -> Option<&Transport> {
         let connected = self.states.connection == "connected";
-        let transport = self.link.transport().filter(|_| connected)?;
-        Some(transport.target_bitrate())
+        self.link.transport().filter(|_| connected)
     }
 }
 
@@ -325,6 +336,10 @@ impl MediaReceiver for MediaLink {
         self.encoder.request_key_frame();
     }
 
+    fn pictures_dropped(&self) {
+        self.encoder.begin_with_key_frame();
+    }
+
     fn audio_report(&self, ntp_time: u64, rtp_time: u32) {
         self.sync.audio_report(ntp_time, rtp_time);
     }
@@ -340,6 +355,10 @@ struct ToTransport(Transport);
 impl EncodedVideoSink for ToTransport {
     fn on_encoded_frame(&self, frame: &EncodedFrame) {
         self.0.send_video(frame);
+    }
+
+    fn wants_frames(&self) -> bool {
+        !self.0.is_backed_up()
     }
 }
 
@@ -488,6 +507,12 @@ impl MediaReceiver for WeakReceiver {
     fn key_frame_requested(&self) {
         if let Some(link) = self.0.upgrade() {
             link.key_frame_requested();
+        }
+    }
+
+    fn pictures_dropped(&self) {
+        if let Some(link) = self.0.upgrade() {
+            link.pictures_dropped();
         }
     }
 

@@ -115,7 +115,7 @@ async fn media_data_requests_and_figures_flow_both_ways() {
             (&*pair.local_candidate_type, &*pair.remote_candidate_type),
             ("host", "host")
         );
-        assert!(peer.transport.target_bitrate().kbps() >= 500);
+        assert!(peer.transport.path_estimate().target.kbps() >= 500);
     }
     assert_eq!(a.transport.stats().await.outbound_video.pli_count, 1);
     assert_eq!(

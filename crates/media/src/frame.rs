@@ -119,7 +119,8 @@ pub trait EncodedVideoSink: Send + Sync {
     /// Called once per frame, in decoding order.
     fn on_encoded_frame(&self, frame: &EncodedFrame);
 
-    /// Whether there is anybody to encode for. While not, nothing is encoded.
+    /// Whether a frame would be of use just now. While not, nothing is encoded: nobody is there,
+    /// or somebody has so much waiting that another frame would only come later.
     fn wants_frames(&self) -> bool {
         true
     }

@@ -22,6 +22,8 @@ use ahoy_media::queue::Slot;
 use ahoy_media::selection::CameraSelection;
 use ahoy_media::units::{Bitrate, VideoConstraints};
 
+use crate::vp8::DEFAULT_CPU_USED;
+
 /// What the encoder aims at before anybody says: enough for a watchable 720p, and little enough
 /// for most upstreams.
 pub const DEFAULT_BITRATE: Bitrate = Bitrate::from_kbps(1500);
@@ -48,6 +50,8 @@ pub struct VideoSendStats {
     pub frames_skipped: u64,
     /// Pictures left out because the encoder was still busy with an earlier one.
     pub frames_replaced: u64,
+    /// Pictures left out before the encoder because nobody could take them in time.
+    pub frames_held_back: u64,
     /// Frames handed to the sink.
     pub frames_encoded: u64,
     /// Frames that the encoder's rate control left out.
@@ -102,11 +106,45 @@ struct Request {
     closed: bool,
 }
 
+/// What the encoder is to do with the pictures of the camera.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoEncoding {
+    /// Largest size and rate, if the user wants no less. The camera goes on as it is.
+    pub constraints: VideoConstraints,
+    /// What the encoder aims at.
+    pub bitrate: Bitrate,
+    /// Effort per frame, see [`DEFAULT_CPU_USED`].
+    pub cpu_used: i32,
+}
+
 /// What the encode thread is to do.
 #[derive(Debug, Clone, Copy)]
 struct EncodeSettings {
     wanted: VideoConstraints,
-    bitrate: Bitrate,
+    encoding: Option<VideoEncoding>,
+}
+
+impl EncodeSettings {
+    /// What the user wants, or less.
+    fn effective(&self) -> VideoEncoding {
+        let wanted = self.wanted;
+        let Some(encoding) = self.encoding else {
+            return VideoEncoding {
+                constraints: wanted,
+                bitrate: DEFAULT_BITRATE,
+                cpu_used: DEFAULT_CPU_USED,
+            };
+        };
+        let limit = encoding.constraints;
+        let smaller = limit.resolution.pixels() < wanted.resolution.pixels();
+        VideoEncoding {
+            constraints: VideoConstraints {
+                resolution: if smaller { limit } else { wanted }.resolution,
+                frame_rate: limit.frame_rate.min(wanted.frame_rate),
+            },
+            ..encoding
+        }
+    }
 }
 
 impl VideoSend {
@@ -136,10 +174,10 @@ impl VideoSend {
         self.shared.request_changed.notify_all();
     }
 
-    /// Sets what the encoder aims at, from the next frame on.
-    pub fn set_bitrate(&self, bitrate: Bitrate) {
-        lock(&self.shared.settings).bitrate = bitrate;
-        lock(&self.shared.stats).target_bitrate = bitrate;
+    /// Sets what the encoder does, from the next frame on.
+    pub fn set_encoding(&self, encoding: VideoEncoding) {
+        lock(&self.shared.settings).encoding = Some(encoding);
+        lock(&self.shared.stats).target_bitrate = encoding.bitrate;
     }
 
     /// Makes the next frame a key frame, or the first one that
@@ -204,7 +242,7 @@ impl Shared {
             slot: Slot::new(),
             settings: Mutex::new(EncodeSettings {
                 wanted: VideoConstraints::default(),
-                bitrate: DEFAULT_BITRATE,
+                encoding: None,
             }),
             key_frame_requested: AtomicBool::new(false),
             new_taker: AtomicBool::new(false),

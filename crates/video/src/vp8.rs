@@ -158,6 +158,19 @@ impl Vp8Encoder {
         })
     }
 
+    /// Changes the effort, see [`DEFAULT_CPU_USED`].
+    ///
+    /// # Errors
+    /// [`CodecError::Setup`] when libvpx refuses; the old value stays.
+    pub fn set_cpu_used(&mut self, cpu_used: i32) -> Result<(), CodecError> {
+        if cpu_used != self.config.cpu_used {
+            let control = vpx::vp8e_enc_control_id::VP8E_SET_CPUUSED;
+            self.context.set(control, cpu_used)?;
+            self.config.cpu_used = cpu_used;
+        }
+        Ok(())
+    }
+
     /// The configuration in use.
     pub fn config(&self) -> Vp8EncoderConfig {
         self.config

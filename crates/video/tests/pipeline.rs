@@ -16,7 +16,8 @@ use ahoy_video::capture::y4m::Y4mWriter;
 use ahoy_video::jitter::{VideoJitterBuffer, VideoOutput};
 use ahoy_video::receive::VideoDecodeThread;
 use ahoy_video::rtp_vp8::Vp8Packetizer;
-use ahoy_video::send::{CaptureObserver, FORCED_KEY_FRAME_INTERVAL, VideoSend};
+use ahoy_video::send::{CaptureObserver, FORCED_KEY_FRAME_INTERVAL, VideoEncoding, VideoSend};
+use ahoy_video::vp8::DEFAULT_CPU_USED;
 
 /// Long enough for a starved machine; nothing waits that long when things work.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,6 +97,15 @@ impl Pipeline {
 
 fn wanted(text: &str) -> VideoConstraints {
     text.parse().expect("valid")
+}
+
+/// So many kbit/s, and otherwise what the user wants.
+fn encoding(kbps: u64) -> VideoEncoding {
+    VideoEncoding {
+        constraints: wanted("4096x4096@60"),
+        bitrate: Bitrate::from_kbps(kbps),
+        cpu_used: DEFAULT_CPU_USED,
+    }
 }
 
 /// A file of flat pictures, at 60 per second.
@@ -353,7 +363,7 @@ fn the_observer_sees_what_goes_to_the_encoder() {
 #[test]
 fn the_bitrate_reaches_the_encoder() {
     let pipeline = pipeline();
-    pipeline.send.set_bitrate(Bitrate::from_kbps(50));
+    pipeline.send.set_encoding(encoding(50));
     pipeline
         .send
         .set_camera(CameraSelection::Pattern, wanted("640x360@30"));
@@ -362,7 +372,7 @@ fn the_bitrate_reaches_the_encoder() {
     }
     let starved = pipeline.send.stats();
     assert_eq!(starved.target_bitrate, Bitrate::from_kbps(50));
-    pipeline.send.set_bitrate(Bitrate::from_kbps(4000));
+    pipeline.send.set_encoding(encoding(4000));
     for _ in 0..30 {
         pipeline.frame();
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use ahoy_media::units::VideoConstraints;
+use ahoy_media::units::{Bitrate, VideoConstraints};
 
 use super::encoder::Encoder;
 use super::metrics::{Sample, Trace};
@@ -35,6 +35,10 @@ const REPAIR_SAVED_UP: f64 = 0.25;
 /// Packets that can be sent again, and how long.
 const REPAIRABLE: usize = 1024;
 const REPAIRABLE_FOR: Duration = Duration::from_secs(1);
+/// Sound by what there is, both in kbit/s: from this target on, this much Opus. 16 kbit/s is still
+/// wideband speech (RFC 7587 section 3.1.1).
+const SOUND: [(u64, u64); 4] = [(300, 32), (180, 24), (110, 20), (0, 16)];
+const SOUND_PACKETS: u64 = 50;
 const FEEDBACK_PACKET: usize = 20 + 8 + 10 + 16;
 
 /// How a call is.
@@ -98,7 +102,8 @@ pub(super) struct MediaFlow {
 impl MediaFlow {
     pub(super) fn new(config: MediaConfig, seed: u64) -> Self {
         let estimator = Estimator::new(config.estimator);
-        let video = allocate(estimator.target_bitrate(), 30, 0.0).video;
+        let target = estimator.target_bitrate();
+        let video = allocate(target, on_wire(sound(target)), 30, 0.0);
         Self {
             pacer: Pacer::new(estimator.pacing_rate()),
             ladder: Ladder::new(DegradationPreference::Balanced, config.wanted, video),
@@ -135,10 +140,11 @@ impl MediaFlow {
         let own_loss = self.estimator.stats().own_loss;
         let rate = self.ladder.constraints().frame_rate;
         let most = ceiling(self.config.wanted);
-        let lasting = allocate(self.estimator.estimate(), rate, own_loss).video;
-        let constraints = self.ladder.update(now.instant(), lasting.min(most));
         let target = self.estimator.target_bitrate();
-        let video = allocate(target, rate, own_loss).video.min(most);
+        let sound = on_wire(sound(target));
+        let lasting = allocate(self.estimator.estimate(), sound, rate, own_loss);
+        let constraints = self.ladder.update(now.instant(), lasting.min(most));
+        let video = allocate(target, sound, rate, own_loss).min(most);
         if !self.encoder.is_due(now.time, constraints.frame_rate) {
             return;
         }
@@ -187,7 +193,7 @@ impl MediaFlow {
         if self.is_paused(now.time) {
             return;
         }
-        let audio = allocate(self.estimator.target_bitrate(), 30, 0.0).audio;
+        let audio = sound(self.estimator.target_bitrate());
         let size = audio.bps() as usize / 8 / 50 + HEADER + WIRE_OVERHEAD;
         let queued = Queued {
             kind: Kind::Audio,
@@ -405,4 +411,14 @@ impl Flow for MediaFlow {
         trace.pictures_dropped = self.pictures_dropped;
         trace.key_frames = self.key_frames;
     }
+}
+
+fn sound(target: Bitrate) -> Bitrate {
+    let step = SOUND.iter().find(|(from, _)| target.kbps() >= *from);
+    Bitrate::from_kbps(step.map_or(16, |(_, kbps)| *kbps))
+}
+
+fn on_wire(sound: Bitrate) -> Bitrate {
+    let headers = SOUND_PACKETS * 8 * (HEADER + WIRE_OVERHEAD) as u64;
+    Bitrate::from_bps(sound.bps() + headers)
 }

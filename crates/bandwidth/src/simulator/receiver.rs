@@ -53,6 +53,8 @@ struct Asked {
 #[derive(Debug)]
 struct Frame {
     missing: u32,
+    /// The first number behind it.
+    end: u32,
     key_frame: bool,
     captured: Duration,
 }
@@ -100,6 +102,7 @@ impl Receiver {
         self.asked.remove(&part.number);
         let frame = self.frames.entry(part.frame).or_insert(Frame {
             missing: part.count,
+            end: part.first + part.count,
             key_frame: part.key_frame,
             captured: part.captured,
         });
@@ -205,6 +208,8 @@ impl Receiver {
             shown.push(Shown {
                 captured: frame.captured,
             });
+            // What is missing before it is not waited for any more.
+            self.asked = self.asked.split_off(&frame.end);
             self.frames.remove(&next);
             self.next_frame = Some(next + 1);
             self.blocked_since = None;

@@ -17,7 +17,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::link::{Joined, Link, LinkOutput, LinkRequest};
 use super::{Command, EngineConfig, Levels, VideoTile};
-use crate::adaptation;
 use crate::fan_out::Subscription;
 use crate::local::LocalMedia;
 use crate::negotiation::Role;
@@ -36,11 +35,11 @@ use crate::view::{
 /// nine participants. Whoever finds it full waits; media threads instead drop the report.
 const INPUT_CAPACITY: usize = 1024;
 
-/// How often timeouts and the encoder's rate are looked at.
-const TICK: Duration = Duration::from_millis(100);
+/// How often timeouts and the encoder's rate are looked at: as often as there is feedback.
+const TICK: Duration = Duration::from_millis(50);
 
 /// One second between two tries to make ourselves known.
-const TICKS_PER_REMINDER: u32 = 10;
+const TICKS_PER_REMINDER: u32 = 20;
 
 /// Whoever joined later yields when offers collide, and makes the first one.
 const OFFERS: Role = Role {
@@ -442,7 +441,6 @@ impl EngineTask {
             self.tell_gaps();
         }
         self.local.watch_microphone(Instant::now());
-        let estimates = self.participants.values().filter_map(Participant::estimate);
         let reports = self
             .participants
             .values()
@@ -451,9 +449,20 @@ impl EngineTask {
             tracing::debug!(?settings, "the sound is protected anew");
             self.local.audio.set_encoding(settings);
         }
-        let constraints = self.local.view().constraints;
-        let target = adaptation::encoder_target(constraints, self.protection.bitrate(), estimates);
-        self.local.video.set_bitrate(target);
+        self.adapt();
+    }
+
+    /// Lets the encoder follow what the paths carry.
+    fn adapt(&mut self) {
+        let participants = self.participants.values();
+        let paths: Vec<_> = participants
+            .filter_map(Participant::path_estimate)
+            .collect();
+        let sound = self.protection.bitrate();
+        let decision = self.local.adapt(Instant::now(), &paths, sound);
+        for participant in self.participants.values() {
+            participant.set_needed_bitrate(decision.needed);
+        }
     }
 
     /// Whoever has not told us their name yet may not have heard ours: see [`Participant::note`].

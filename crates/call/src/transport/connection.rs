@@ -7,8 +7,8 @@ use std::time::Duration;
 use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{
-    CongestionControlBuilder, NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder,
-    Registry, SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
+    NackGeneratorBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot,
+    TwccReceiverBuilder, TwccSenderBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{
@@ -29,14 +29,16 @@ use webrtc::peer_connection::{
 use webrtc::runtime::Runtime;
 
 use super::config::{IceServer, LocalAddresses, TransportConfig};
-use super::estimate::{Estimate, PublishedGcc};
+use super::congestion::CongestionControl;
 use super::events::MediaReceiver;
 use super::interceptors::Chained;
 use super::interceptors::delivery::Delivery;
 use super::interceptors::meter::Meter;
 use super::interceptors::nack_pacing::NackPacing;
-use super::interceptors::repair_budget::RepairBudget;
 use super::interceptors::rtx::RtxUnwrapper;
+use super::interceptors::rtx_sender::RtxSender;
+use super::interceptors::transport_feedback::TransportFeedback;
+use super::send::SendQueues;
 use super::stats::Streams;
 
 /// Payload types of our offers; those of Chromium, so that a look at a capture needs no table.
@@ -49,8 +51,9 @@ const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
 
 /// Between two looks for missing packets: half a frame interval at 30 frames per second and more.
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
-/// Sent packets kept for retransmission: two seconds of 4.5 Mbit/s. A power of two.
-const RETRANSMISSION_BUFFER: u16 = 1024;
+/// Between two reports of what arrived when: what is too much is known that soon. At 20 a second
+/// they take some 10 kbit/s.
+const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
 /// Reports on which round trip and loss are measured.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -98,11 +101,10 @@ pub(super) struct Tracks {
 
 /// What the packet chain needs from outside.
 pub(super) struct ChainParts {
-    pub(super) estimator: PublishedGcc,
-    pub(super) estimate: Arc<Estimate>,
+    pub(super) congestion: Arc<CongestionControl>,
+    pub(super) queues: Arc<SendQueues>,
     pub(super) streams: Arc<Streams>,
     pub(super) receiver: Arc<dyn MediaReceiver>,
-    pub(super) rtx_ssrc: u32,
 }
 
 pub(super) async fn build(
@@ -248,33 +250,30 @@ fn media_engine() -> Result<MediaEngine> {
 }
 
 /// The crate's links at their places and our own between them (see [`super::interceptors`]). No
-/// pacer: the crate's is one queue, in which sound would wait behind pictures.
+/// pacer and no answer to NACKs: packets are paced before they come here, repairs among them.
 fn chain(parts: ChainParts) -> Registry {
     let ChainParts {
-        estimator,
-        estimate,
+        congestion,
+        queues,
         streams,
         receiver,
-        rtx_ssrc,
     } = parts;
-    let repairs = RepairBudget::new(rtx_ssrc, estimate);
-    let meter = Meter::new(Arc::clone(&streams), Arc::clone(&receiver));
+    let meter = Meter::new(Arc::clone(&streams), queues, Arc::clone(&receiver));
     let nack_generator = NackGeneratorBuilder::new()
         .with_interval(NACK_INTERVAL)
         .build();
-    let nack_responder = NackResponderBuilder::new()
-        .with_size(RETRANSMISSION_BUFFER)
+    let feedback = TwccReceiverBuilder::new()
+        .with_interval(FEEDBACK_INTERVAL)
         .build();
     Registry::new()
         .with(Slot::from(500), Chained::new(meter))
         .with(
-            Slot::CongestionControl,
-            CongestionControlBuilder::new(estimator).build(),
+            Slot::from(1_000),
+            Chained::new(TransportFeedback::new(Arc::clone(&congestion))),
         )
         .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-        .with(Slot::from(3_900), Chained::new(repairs))
-        .with(Slot::NackResponder, nack_responder)
-        .with(Slot::from(6_100), TwccReceiverBuilder::new().build())
+        .with(Slot::from(4_000), Chained::new(RtxSender::new(congestion)))
+        .with(Slot::from(6_100), feedback)
         .with(
             Slot::from(6_200),
             ReceiverReportBuilder::new()

@@ -24,6 +24,10 @@ pub trait MediaReceiver: Send + Sync {
     /// The other side cannot decode any further (PLI, RFC 4585 section 6.3.1; FIR, RFC 5104
     /// section 4.3.1), or this side had to drop a picture. May come in bursts.
     fn key_frame_requested(&self);
+    /// Pictures were dropped before they left: the next one should be a key frame, at once.
+    fn pictures_dropped(&self) {
+        self.key_frame_requested();
+    }
     /// The other side's clock and its sound's media time at one moment (RFC 3550 section 6.4.1):
     /// NTP time in units of 2⁻³² s, RTP time in ticks of 48 kHz.
     fn audio_report(&self, _ntp_time: u64, _rtp_time: u32) {}

@@ -11,10 +11,10 @@
 //! the encoders, never here.
 
 mod config;
+mod congestion;
 mod connection;
 mod data;
 mod error;
-mod estimate;
 mod events;
 mod handler;
 mod interceptors;
@@ -41,6 +41,7 @@ use webrtc::peer_connection::{
 use webrtc::runtime::{JoinHandle, Runtime, default_runtime};
 
 pub use config::{IceServer, LocalAddresses, TransportConfig};
+pub use congestion::PathEstimate;
 pub use error::TransportError;
 pub use events::{MediaReceiver, TransportEvent};
 pub use stats::{
@@ -51,9 +52,9 @@ pub use webrtc::runtime as network;
 
 use crate::negotiation::{Action, Candidate, Completion, Description, DescriptionKind};
 use crate::view::ConnectionStates;
+use congestion::CongestionControl;
 use connection::{ChainParts, Ssrcs};
 use error::reason;
-use estimate::{Estimate, PublishedGcc};
 use events::Outbox;
 use handler::Handler;
 use runtime::NudgedRuntime;
@@ -74,7 +75,7 @@ struct Shared {
     runtime: Arc<dyn Runtime>,
     queues: Arc<SendQueues>,
     streams: Arc<Streams>,
-    estimate: Arc<Estimate>,
+    congestion: Arc<CongestionControl>,
     outbox: Arc<Outbox>,
     texts: Option<mpsc::Sender<String>>,
     tasks: Mutex<Vec<Box<dyn JoinHandle>>>,
@@ -243,9 +244,20 @@ impl Transport {
         self.0.queues.request_key_frame();
     }
 
-    /// What congestion control thinks the path carries: everything, sound and repairs included.
-    pub fn target_bitrate(&self) -> Bitrate {
-        self.0.estimate.get()
+    /// What congestion control knows of the path.
+    pub fn path_estimate(&self) -> PathEstimate {
+        self.0.congestion.estimate()
+    }
+
+    /// The most that would be sent if the path carried it, headers included: congestion control
+    /// does not look for more.
+    pub fn set_needed_bitrate(&self, needed: Bitrate) {
+        self.0.queues.set_needed(needed);
+    }
+
+    /// Whether so much waits already that another picture should be left out.
+    pub fn is_backed_up(&self) -> bool {
+        self.0.queues.is_backed_up()
     }
 
     /// How our sound arrives, by the other side's latest report (RFC 3550 section 6.4.2), and
@@ -292,7 +304,9 @@ impl Transport {
         let ssrcs = Ssrcs::random();
         let streams = Arc::new(Streams::new(ssrcs.audio, ssrcs.video, ssrcs.video_rtx));
         let outbox = Arc::new(Outbox::new());
-        let queues = Arc::new(SendQueues::new(Arc::clone(&receiver)));
+        let changed = Arc::new(Notify::new());
+        let queues = Arc::new(SendQueues::new(Arc::clone(&receiver), Arc::clone(&changed)));
+        let congestion = Arc::new(CongestionControl::new(config, changed));
         let nudged = Arc::new(NudgedRuntime::new(Arc::clone(&runtime)));
         let handler = Arc::new(Handler {
             outbox: Arc::clone(&outbox),
@@ -300,13 +314,11 @@ impl Transport {
             runtime: Arc::clone(&nudged),
             first_need_known: AtomicBool::new(true),
         });
-        let (estimator, estimate) = PublishedGcc::new(config);
         let parts = ChainParts {
-            estimator,
-            estimate: Arc::clone(&estimate),
+            congestion: Arc::clone(&congestion),
+            queues: Arc::clone(&queues),
             streams: Arc::clone(&streams),
             receiver,
-            rtx_ssrc: ssrcs.video_rtx,
         };
         let connection = connection::build(config, nudged, handler, parts).await?;
         let tracks = connection::add_tracks(&*connection, ssrcs).await?;
@@ -318,6 +330,7 @@ impl Transport {
 
         let writer = Writer::new(
             Arc::clone(&queues),
+            Arc::clone(&congestion),
             tracks,
             Arc::clone(&streams),
             Arc::clone(&runtime),
@@ -336,7 +349,7 @@ impl Transport {
             runtime,
             queues,
             streams,
-            estimate,
+            congestion,
             outbox,
             texts,
             tasks: Mutex::new(tasks),
@@ -418,7 +431,7 @@ impl Transport {
         let measured = pair.current_round_trip_time > 0.0;
         Some(CandidatePairStats {
             current_round_trip_time: measured.then_some(pair.current_round_trip_time),
-            available_outgoing_bitrate: self.0.estimate.get(),
+            available_outgoing_bitrate: self.0.congestion.estimate().lasting,
             bytes_sent: pair.bytes_sent,
             bytes_received: pair.bytes_received,
             local_candidate_type: candidate_type(&pair.local_candidate_id),

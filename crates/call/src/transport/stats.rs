@@ -48,6 +48,8 @@ pub struct OutboundRtpStats {
     pub retransmitted_packets_sent: u64,
     /// Payload bytes sent again.
     pub retransmitted_bytes_sent: u64,
+    /// Packets among `packets_sent` that only fill a probe of the path.
+    pub padding_packets_sent: u64,
     /// NACK packets received.
     pub nack_count: u64,
     /// PLI packets received.
@@ -178,6 +180,8 @@ struct Counters {
 struct Local {
     rtx_ssrc: Option<u32>,
     stats: OutboundRtpStats,
+    /// Packets on their way to the wire that only fill a probe.
+    padding: u64,
     reported: Option<RemoteInboundRtpStats>,
     /// Middle 32 bits of the NTP time in a sender report, and when it left.
     reports: Vec<(u32, Instant)>,
@@ -267,6 +271,11 @@ impl Streams {
         [Kind::Audio, Kind::Video].into_iter().find(is_it)
     }
 
+    /// Whether this is the stream of our pictures.
+    pub(super) fn is_local_video(&self, ssrc: u32) -> bool {
+        self.lock().local[Kind::Video as usize].stats.ssrc == ssrc
+    }
+
     /// The other side's picture stream, once its first packet came.
     pub(super) fn remote_video_ssrc(&self) -> Option<u32> {
         let counters = self.lock();
@@ -309,13 +318,19 @@ impl Streams {
             stats.packets_sent += 1;
             stats.bytes_sent += packet.payload_bytes as u64;
             stats.header_bytes_sent += packet.header_bytes as u64;
-            stats.retransmitted_packets_sent += u64::from(repair);
-            stats.retransmitted_bytes_sent += if repair {
-                packet.payload_bytes as u64
-            } else {
-                0
-            };
+            if repair && local.padding > 0 {
+                local.padding -= 1;
+                stats.padding_packets_sent += 1;
+            } else if repair {
+                stats.retransmitted_packets_sent += 1;
+                stats.retransmitted_bytes_sent += packet.payload_bytes as u64;
+            }
         }
+    }
+
+    /// A packet goes out again that nobody asked for, to fill a probe. It is no retransmission.
+    pub(super) fn padding_sent(&self) {
+        self.lock().local[Kind::Video as usize].padding += 1;
     }
 
     pub(super) fn received(&self, now: Instant, packet: OnWire) {

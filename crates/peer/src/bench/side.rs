@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ahoy_call::adaptation;
 use ahoy_call::fan_out::Subscription;
 use ahoy_call::local::LocalMedia;
 use ahoy_call::negotiation::{Candidate, Description, DescriptionKind, Role};
@@ -146,14 +145,17 @@ impl Side {
     }
 
     /// Lets the encoder follow what the path carries.
-    pub(super) fn adapt(&self) {
-        let estimate = self
-            .remote
-            .iter()
-            .filter_map(|it| it.participant.estimate());
+    pub(super) fn adapt(&mut self) {
+        let remote = self.remote.as_ref().map(|it| &it.participant);
+        let paths: Vec<_> = remote
+            .and_then(Participant::path_estimate)
+            .into_iter()
+            .collect();
         let sound = SoundProtection::default().bitrate();
-        let target = adaptation::encoder_target(self.config.video, sound, estimate);
-        self.local.video.set_bitrate(target);
+        let decision = self.local.adapt(Instant::now(), &paths, sound);
+        if let Some(participant) = remote {
+            participant.set_needed_bitrate(decision.needed);
+        }
     }
 
     /// Everything that is known now.

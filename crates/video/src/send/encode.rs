@@ -4,25 +4,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{EncodeSettings, FORCED_KEY_FRAME_INTERVAL, Shared, lock};
+use super::{FORCED_KEY_FRAME_INTERVAL, Shared, VideoEncoding, lock};
+use crate::capture::pace::FrameRateLimiter;
 use crate::capture::scale::{Scaler, fit};
 use crate::vp8::{Vp8Encoder, Vp8EncoderConfig};
 use ahoy_media::codec::CodecError;
 use ahoy_media::frame::{EncodedFrame, EncodedVideoSink, I420, VideoFrame};
 use ahoy_media::pool::FramePool;
-use ahoy_media::units::VIDEO_CLOCK_HZ;
+use ahoy_media::units::{Resolution, VIDEO_CLOCK_HZ};
 
 /// Runs until the slot is closed.
 pub(super) fn run(shared: &Shared, sink: &dyn EncodedVideoSink) {
     let mut thread = EncodeThread::new();
     while let Some(frame) = shared.slot.take() {
         if !sink.wants_frames() {
+            lock(&shared.stats).frames_held_back += 1;
             continue;
         }
-        let settings = *lock(&shared.settings);
+        let encoding = lock(&shared.settings).effective();
+        if !thread.is_due(&frame, encoding.constraints.frame_rate) {
+            continue;
+        }
         let began = Instant::now();
         let force = thread.take_key_frame_request(shared, began);
-        let result = thread.encode(&frame, settings, force);
+        let result = thread.encode(&frame, encoding, force);
         thread.account(shared, &result, began.elapsed());
         match result {
             Ok(Some(encoded)) => sink.on_encoded_frame(&encoded),
@@ -42,6 +47,8 @@ struct EncodeThread {
     scaler: Scaler,
     pool: FramePool,
     clock: RtpClock,
+    /// For fewer frames than the camera delivers, and the rate that it is for.
+    limiter: (u32, FrameRateLimiter),
     last_key_frame: Option<Instant>,
 }
 
@@ -52,8 +59,18 @@ impl EncodeThread {
             scaler: Scaler::new(),
             pool: FramePool::new(),
             clock: RtpClock::default(),
+            limiter: (0, FrameRateLimiter::new(Duration::ZERO)),
             last_key_frame: None,
         }
+    }
+
+    /// Whether a frame captured then is one of so many per second.
+    fn is_due(&mut self, frame: &VideoFrame, frame_rate: u32) -> bool {
+        if self.limiter.0 != frame_rate {
+            let interval = Duration::from_secs(1) / frame_rate.max(1);
+            self.limiter = (frame_rate, FrameRateLimiter::new(interval));
+        }
+        self.limiter.1.accept(frame.captured_at)
     }
 
     /// Whether a key frame is asked for and allowed by now. What is not allowed yet stays asked.
@@ -78,22 +95,27 @@ impl EncodeThread {
     fn encode(
         &mut self,
         frame: &VideoFrame,
-        settings: EncodeSettings,
+        encoding: VideoEncoding,
         force_key_frame: bool,
     ) -> Result<Option<EncodedFrame>, CodecError> {
-        let picture = self.scaled(&frame.picture, settings)?;
+        let VideoEncoding {
+            constraints,
+            bitrate,
+            cpu_used,
+        } = encoding;
+        let picture = self.scaled(&frame.picture, constraints.resolution)?;
         let timestamp = self.clock.timestamp(frame.captured_at);
-        let EncodeSettings { wanted, bitrate } = settings;
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert(Vp8Encoder::new(Vp8EncoderConfig::new(
                 picture.resolution(),
                 bitrate,
-                wanted.frame_rate,
+                constraints.frame_rate,
             ))?),
         };
         encoder.set_bitrate(bitrate)?;
-        encoder.set_frame_rate(wanted.frame_rate)?;
+        encoder.set_frame_rate(constraints.frame_rate)?;
+        encoder.set_cpu_used(cpu_used)?;
         encoder.encode(&picture, timestamp, frame.captured_at, force_key_frame)
     }
 
@@ -101,9 +123,9 @@ impl EncodeThread {
     fn scaled(
         &mut self,
         picture: &Arc<I420>,
-        settings: EncodeSettings,
+        largest: Resolution,
     ) -> Result<Arc<I420>, CodecError> {
-        let target = fit(picture.resolution(), settings.wanted.resolution);
+        let target = fit(picture.resolution(), largest);
         if target == picture.resolution() {
             return Ok(Arc::clone(picture));
         }

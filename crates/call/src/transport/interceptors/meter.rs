@@ -9,25 +9,32 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::shared::marshal::MarshalSize;
 use rtc::{rtcp, rtp};
 
 use super::{Link, Verdict};
 use crate::transport::events::MediaReceiver;
+use crate::transport::send::SendQueues;
 use crate::transport::stats::{Kind, OnWire, ReportBlock, Streams};
 
 pub(in crate::transport) struct Meter {
     streams: Arc<Streams>,
+    queues: Arc<SendQueues>,
     receiver: Arc<dyn MediaReceiver>,
 }
 
 impl Meter {
     pub(in crate::transport) fn new(
         streams: Arc<Streams>,
+        queues: Arc<SendQueues>,
         receiver: Arc<dyn MediaReceiver>,
     ) -> Self {
-        Self { streams, receiver }
+        Self {
+            streams,
+            queues,
+            receiver,
+        }
     }
 
     fn reports(&self, now: Instant, reports: &[ReceptionReport]) {
@@ -60,6 +67,10 @@ impl Meter {
             self.reports(now, &report.reports);
         } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             self.streams.nack_received(nack.media_ssrc);
+            if self.streams.is_local_video(nack.media_ssrc) {
+                let missing = nack.nacks.iter().flat_map(NackPair::packet_list);
+                self.queues.repair(missing);
+            }
         } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
             return self.streams.pli_received(pli.media_ssrc);
         } else if let Some(request) = packet.downcast_ref::<FullIntraRequest>() {
@@ -88,7 +99,7 @@ impl Link for Meter {
         }
     }
 
-    fn write_rtp(&mut self, _now: Instant, packet: &rtp::Packet) -> Verdict {
+    fn write_rtp(&mut self, _now: Instant, packet: &mut rtp::Packet) -> Verdict {
         self.streams.sent(on_wire(packet));
         Verdict::Pass
     }

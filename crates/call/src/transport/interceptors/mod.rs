@@ -4,9 +4,9 @@
 //! | Slot | Link | Why there |
 //! |---|---|---|
 //! | 500 | [`meter`] | sees exactly what is on the wire, in both directions |
-//! | 1000–2000 | congestion control, transport-wide numbers | as the crate places them |
-//! | 3900 | [`repair_budget`] | below the NACK responder, which answers every request |
-//! | 4000 | NACK responder | as the crate places it |
+//! | 1000 | [`transport_feedback`] | below the transport-wide numbers, which it reads |
+//! | 2000 | transport-wide numbers | as the crate places them |
+//! | 4000 | [`rtx_sender`] | above the transport-wide numbers, which repairs get, too |
 //! | 6100, 6200 | transport-wide feedback, receiver reports | below the unwrapper, so that a repair counts for the stream that carried it |
 //! | 6500 | [`rtx`] unwrapper | below the NACK generator, which otherwise never sees a repair and asks again for ever |
 //! | 6900 | [`nack_pacing`] | below the NACK generator: asks again only when an answer can have come |
@@ -17,8 +17,9 @@
 pub(super) mod delivery;
 pub(super) mod meter;
 pub(super) mod nack_pacing;
-pub(super) mod repair_budget;
 pub(super) mod rtx;
+pub(super) mod rtx_sender;
+pub(super) mod transport_feedback;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -43,13 +44,17 @@ pub(super) trait Link: Send + Sync {
 
     fn read_rtcp(&mut self, _now: Instant, _packets: &[Box<dyn rtcp::Packet>]) {}
 
-    fn write_rtp(&mut self, _now: Instant, _packet: &rtp::Packet) -> Verdict {
+    fn write_rtp(&mut self, _now: Instant, _packet: &mut rtp::Packet) -> Verdict {
         Verdict::Pass
     }
 
     fn write_rtcp(&mut self, _now: Instant, _packets: &mut Vec<Box<dyn rtcp::Packet>>) -> Verdict {
         Verdict::Pass
     }
+
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
 
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
 
@@ -117,9 +122,13 @@ impl<L: Link> Protocol<TaggedPacket, TaggedPacket, ()> for Chained<L> {
 }
 
 impl<L: Link> Interceptor for Chained<L> {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        self.link.bind_local_stream(info);
+    }
 
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        self.link.unbind_local_stream(info);
+    }
 
     fn bind_remote_stream(&mut self, info: &StreamInfo) {
         self.link.bind_remote_stream(info);
