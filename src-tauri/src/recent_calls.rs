@@ -137,6 +137,7 @@ mod tests {
             camera_on: true,
             microphone_unplugged: false,
             states: ConnectionStates::default(),
+            quality: ahoy_call::quality::QualityView::default(),
         });
         CallView {
             state,

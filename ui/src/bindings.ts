@@ -543,6 +543,10 @@ export type OutboundRtpStats = {
 	framesPerSecond?: number | null,
 	/**  What the encoder is asked for, in bit/s. */
 	targetBitrate?: number | null,
+	/**  Ours: packets among `packetsSent` that only fill a probe of the path. */
+	paddingPacketsSent?: number | null,
+	/**  Ours: captured frames left out because the encoder was still busy. */
+	framesLeftOut?: number | null,
 };
 
 /**  Everything about the connection to one participant. */
@@ -579,6 +583,8 @@ export type ParticipantView = {
 	microphoneUnplugged: boolean,
 	/**  W3C states of the connection to them. */
 	states: ConnectionStates,
+	/**  How good it is. */
+	quality: QualityView,
 };
 
 /**  What the interface has to know about the computer. */
@@ -605,6 +611,51 @@ export type ProcessingSettings = {
 	autoGainControl?: boolean,
 	/**  For music: everything above is off, whatever it says, and nothing is filtered. */
 	originalSound?: boolean,
+};
+
+/**  Why it is not good. */
+export type QualityCause = 
+/**  The path to them carries less than our picture needs. */
+"uploadSlow" | 
+/**  Much of what we send is lost. */
+"uploadLossy" | 
+/**  Much of what they send is lost. */
+"downloadLossy" | 
+/**  Their picture stands still now and then. */
+"downloadFreezes" | 
+/**  It takes long until the other side hears. */
+"delayLong" | 
+/**  This computer cannot keep up with our picture. */
+"computerBusy" | 
+/**  The path to us carries less than their picture needs. */
+"theirUploadSlow" | 
+/**  Their computer cannot keep up with their picture. */
+"theirComputerBusy" | 
+/**  Nothing gets through at the moment. */
+"interrupted";
+
+/**  How good, for an indicator. */
+export type QualityLevel = 
+/**  Not connected yet, or too short to tell. */
+"unknown" | 
+/**  Nothing to notice. */
+"good" | 
+/**  Noticeable. */
+"fair" | 
+/**  Hard to talk. */
+"poor";
+
+/**  What is shown about the connection to a participant. */
+export type QualityView = {
+	/**  How good. */
+	level: QualityLevel,
+	/**  The worst cause. */
+	cause: QualityCause | null,
+	/**
+	 *  Lines of the picture that the cause has reduced, ours or theirs; `None` when it is not
+	 *  reduced.
+	 */
+	reducedTo: number | null,
 };
 
 /**  Where raw pictures can be fetched: a WebSocket to `url` with the query `token=…`, once. */

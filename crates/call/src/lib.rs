@@ -1,7 +1,7 @@
 //! The call: who is in the room, one peer connection to each of them, and what flows through it.
 //!
 //! [`engine`] is the way in: a handle whose commands go to one task. What that task decides is in
-//! the pure files [`session`], [`negotiation`] and [`adaptation`]; what it does to the network is
+//! the pure files [`session`], [`negotiation`], [`adaptation`] and [`quality`]; what it does to the network is
 //! in [`transport`], the only place that knows the webrtc crate.
 
 pub mod adaptation;
@@ -12,6 +12,7 @@ pub mod local;
 pub mod negotiation;
 pub mod participant;
 mod participant_stats;
+pub mod quality;
 pub mod remote_video;
 pub mod session;
 pub mod sound_protection;

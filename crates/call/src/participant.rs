@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ahoy_audio::playout::RemoteAudio;
 use ahoy_audio::redundancy::LossReport;
@@ -20,6 +20,7 @@ use crate::lip_sync::SoundAndPicture;
 use crate::local::{AudioFanOut, LocalMedia, VideoFanOut};
 use crate::negotiation::{Action, Candidate, Description, Negotiation, Role};
 use crate::participant_stats::{self, Sources};
+use crate::quality::{Observation, QualityView, QualityWatch, Sending};
 use crate::remote_video::RemoteVideo;
 use crate::sound_protection::{self, ReportedGaps};
 use crate::stats::ParticipantStats;
@@ -78,6 +79,10 @@ pub struct Participant {
     /// A status has arrived.
     heard: bool,
     states: ConnectionStates,
+    /// Their picture, as they say.
+    sending: Sending,
+    quality_watch: QualityWatch,
+    quality: QualityView,
 }
 
 impl Participant {
@@ -108,6 +113,9 @@ impl Participant {
             gaps_told: 0,
             heard: false,
             states: ConnectionStates::default(),
+            sending: Sending::default(),
+            quality_watch: QualityWatch::default(),
+            quality: QualityView::default(),
         }
     }
 
@@ -164,6 +172,39 @@ impl Participant {
         false
     }
 
+    /// Takes in what they said about the picture that they send.
+    pub fn note_sending(&mut self, sending: Sending) {
+        self.sending = sending;
+    }
+
+    /// Looks at the connection; to be called about twice a second. `ours` is what limits our
+    /// picture to them.
+    pub fn watch_quality(&mut self, now: Instant, ours: Sending) {
+        let state = self.states.connection.as_str();
+        let mut seen = Observation {
+            connected: state == "connected",
+            interrupted: matches!(state, "disconnected" | "failed"),
+            ours,
+            theirs: self.sending,
+            freezes: self.link.video.stats().freezes,
+            ..Observation::default()
+        };
+        if let Some(transport) = self.link.transport() {
+            let streams = transport.stream_stats();
+            for inbound in [streams.inbound_audio, streams.inbound_video]
+                .into_iter()
+                .flatten()
+            {
+                seen.received += inbound.packets_received;
+                seen.lost += inbound.packets_lost;
+            }
+            let path = transport.path_estimate();
+            seen.upload_loss = path.loss;
+            seen.round_trip_time = path.round_trip_time.map(|time| time.as_secs_f64());
+        }
+        self.quality = self.quality_watch.update(now, seen);
+    }
+
     /// Takes in what they said about gaps in our sound.
     pub fn note_gaps(&mut self, packets: u64, gaps: u64) {
         self.gaps.note(packets, gaps);
@@ -214,6 +255,7 @@ impl Participant {
             camera_on: self.camera_on,
             microphone_unplugged: self.microphone_unplugged,
             states: self.states.clone(),
+            quality: self.quality,
         }
     }
 

@@ -74,6 +74,8 @@ fn outbound_video(
         frame_width: known_size(encoder.frame_width),
         frame_height: known_size(encoder.frame_height),
         target_bitrate: real(encoder.target_bitrate.bps()),
+        padding_packets_sent: real(sent.padding_packets_sent),
+        frames_left_out: whole(encoder.frames_replaced),
         ..outbound(sent)
     }
 }

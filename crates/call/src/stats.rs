@@ -52,6 +52,10 @@ stats! {
         frames_per_second: f64,
         /// What the encoder is asked for, in bit/s.
         target_bitrate: f64,
+        /// Ours: packets among `packetsSent` that only fill a probe of the path.
+        padding_packets_sent: f64,
+        /// Ours: captured frames left out because the encoder was still busy.
+        frames_left_out: u32,
     }
 }
 

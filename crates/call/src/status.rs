@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adaptation::QualityLimitationReason;
+
 /// Version of these messages. A message of another version is still read where its fields agree.
 pub const STATUS_VERSION: u32 = 1;
 
@@ -41,6 +43,15 @@ pub enum PeerMessage {
         packets: u64,
         /// Gaps that they made.
         gaps: u64,
+    },
+    /// What the sender's picture is, sent when it changes and it is less than its user wants, or
+    /// is so no longer.
+    #[serde(rename_all = "camelCase")]
+    Sending {
+        /// Why it is less.
+        limitation: QualityLimitationReason,
+        /// Lines of the picture.
+        height: u32,
     },
     /// The sender hangs up now.
     Bye,

@@ -6,6 +6,8 @@ use ahoy_media::device::{DeviceKind, DeviceProblem};
 use ahoy_media::units::VideoConstraints;
 use serde::{Deserialize, Serialize};
 
+use crate::quality::QualityView;
+
 /// Number of a participant within its room: handed out by the server in join order, never reused.
 pub type ParticipantId = u32;
 
@@ -120,6 +122,8 @@ pub struct ParticipantView {
     pub microphone_unplugged: bool,
     /// W3C states of the connection to them.
     pub states: ConnectionStates,
+    /// How good it is.
+    pub quality: QualityView,
 }
 
 /// A device of ours as it is now.

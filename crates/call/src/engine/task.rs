@@ -17,10 +17,12 @@ use tokio::time::MissedTickBehavior;
 
 use super::link::{Joined, Link, LinkOutput, LinkRequest};
 use super::{Command, EngineConfig, Levels, VideoTile};
+use crate::adaptation::QualityLimitationReason;
 use crate::fan_out::Subscription;
 use crate::local::LocalMedia;
 use crate::negotiation::Role;
 use crate::participant::{Participant, ParticipantOutput};
+use crate::quality::Sending;
 use crate::session::{Departure, Session};
 use crate::sound_protection::SoundProtection;
 use crate::stats::StatsReport;
@@ -40,6 +42,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// One second between two tries to make ourselves known.
 const TICKS_PER_REMINDER: u32 = 20;
+
+/// Half a second between two looks at the quality of the connections.
+const TICKS_PER_QUALITY: u32 = 10;
 
 /// Whoever joined later yields when offers collide, and makes the first one.
 const OFFERS: Role = Role {
@@ -85,6 +90,9 @@ struct EngineTask {
     call: u64,
     transport: TransportConfig,
     protection: SoundProtection,
+    /// Our picture now, and as the others were told.
+    sending: Sending,
+    sending_told: Sending,
     ticks: u32,
     server: Option<ServerAddress>,
     embedded: Arc<EmbeddedServer>,
@@ -126,6 +134,8 @@ impl EngineTask {
             call: 0,
             transport: TransportConfig::default(),
             protection: SoundProtection::default(),
+            sending: Sending::default(),
+            sending_told: Sending::default(),
             ticks: 0,
             server: config.server,
             embedded: Arc::new(EmbeddedServer::new(config.embedded)),
@@ -363,12 +373,18 @@ impl EngineTask {
                 self.session.connection_changed(id, &states, Instant::now());
                 participant.set_states(states);
             }
-            ParticipantOutput::DataOpen => participant.send_message(&self.local.status()),
+            ParticipantOutput::DataOpen => {
+                participant.send_message(&self.local.status());
+                participant.send_message(&sending_message(self.sending));
+            }
             ParticipantOutput::Message(PeerMessage::Bye) => {
                 self.participant_left(id, Departure::Left);
             }
             ParticipantOutput::Message(PeerMessage::SoundGaps { packets, gaps }) => {
                 participant.note_gaps(packets, gaps);
+            }
+            ParticipantOutput::Message(PeerMessage::Sending { limitation, height }) => {
+                participant.note_sending(Sending { limitation, height });
             }
             ParticipantOutput::Message(message) => {
                 if participant.note(message) {
@@ -450,6 +466,9 @@ impl EngineTask {
             self.local.audio.set_encoding(settings);
         }
         self.adapt();
+        if self.ticks.is_multiple_of(TICKS_PER_QUALITY) {
+            self.watch_quality();
+        }
     }
 
     /// Lets the encoder follow what the paths carry.
@@ -462,6 +481,34 @@ impl EngineTask {
         let decision = self.local.adapt(Instant::now(), &paths, sound);
         for participant in self.participants.values() {
             participant.set_needed_bitrate(decision.needed);
+        }
+        self.sending = Sending {
+            limitation: decision.limitation,
+            height: decision.encoding.constraints.resolution.height,
+        };
+    }
+
+    /// How good the connections are; and if our picture is less than wanted, they hear why.
+    fn watch_quality(&mut self) {
+        let now = Instant::now();
+        if self.sending != self.sending_told {
+            self.sending_told = self.sending;
+            let message = sending_message(self.sending);
+            for participant in self.participants.values() {
+                participant.send_message(&message);
+            }
+        }
+        let lasting = |participant: &Participant| Some(participant.path_estimate()?.lasting);
+        let slowest = self.participants.values().filter_map(lasting).min();
+        for participant in self.participants.values_mut() {
+            // Of several paths the slowest limits the picture; the others are not to blame.
+            let limits = lasting(participant) <= slowest;
+            let ours = if limits || self.sending.limitation == QualityLimitationReason::Cpu {
+                self.sending
+            } else {
+                Sending::default()
+            };
+            participant.watch_quality(now, ours);
         }
     }
 
@@ -577,6 +624,11 @@ fn same_but_for_the_clock(a: &CallView, b: &CallView) -> bool {
         ..view.clone()
     };
     without_clock(a) == without_clock(b)
+}
+
+fn sending_message(sending: Sending) -> PeerMessage {
+    let Sending { limitation, height } = sending;
+    PeerMessage::Sending { limitation, height }
 }
 
 fn log_transition(from: &CallState, to: &CallState) {

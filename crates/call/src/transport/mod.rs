@@ -268,6 +268,11 @@ impl Transport {
         Some((reported, streams.round_trip_time()))
     }
 
+    /// The counters of the streams, without the candidate pair.
+    pub fn stream_stats(&self) -> TransportStats {
+        self.0.streams.snapshot()
+    }
+
     /// The states as they are now.
     pub fn states(&self) -> ConnectionStates {
         self.0.outbox.current_states()
