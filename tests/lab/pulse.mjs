@@ -36,7 +36,9 @@ export async function startSound(lab, { speakers = 1, microphones = 1, name = 's
     microphones > 0 ? 'set-default-source microphone1' : '',
     ''].join('\n'));
   const daemon = lab.start('pulseaudio',
-    ['--daemonize=no', '--exit-idle-time=-1', '--log-target=stderr', '-n', '-F', script], { env });
+    ['--daemonize=no', '--exit-idle-time=-1', '--log-target=stderr', '-n', '-F', script],
+    // A display leads to a desktop's session bus, which knows one PulseAudio at a time.
+    { env: { ...env, DISPLAY: undefined, WAYLAND_DISPLAY: undefined } });
   const sound = new Sound(lab, daemon, env, home);
   await eventually(() => sound.control('info'), 8000, 'PulseAudio answers');
   return sound;

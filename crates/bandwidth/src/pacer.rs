@@ -87,6 +87,16 @@ pub struct Pacer<T> {
     /// When everything sent so far has gone through at the pacing rate.
     free_at: Option<Instant>,
     probing: Option<Probing>,
+    padding: Padding,
+}
+
+/// What there is to fill a probe with.
+#[derive(Debug, Clone, Copy)]
+enum Padding {
+    /// Packets of any size.
+    Any,
+    /// Packets of this size on the wire, or nothing.
+    Only(Option<usize>),
 }
 
 impl<T> Pacer<T> {
@@ -101,6 +111,7 @@ impl<T> Pacer<T> {
             key_frame_packets: 0,
             free_at: None,
             probing: None,
+            padding: Padding::Any,
         }
     }
 
@@ -158,6 +169,18 @@ impl<T> Pacer<T> {
             bytes: 0,
         });
         self.free_at = Some(now);
+    }
+
+    /// Size on the wire of the padding that the probe under way would like; `None` without one.
+    pub fn wanted_padding(&self) -> Option<usize> {
+        let cluster = &self.probing.as_ref()?.cluster;
+        Some((cluster.bytes / cluster.packets.max(1)).clamp(MIN_PADDING, MAX_PADDING))
+    }
+
+    /// The size on the wire of the padding that there is; `None` when there is none. Without this
+    /// call padding can have any size.
+    pub fn set_padding(&mut self, bytes: Option<usize>) {
+        self.padding = Padding::Only(bytes);
     }
 
     /// How long what is queued will take at the pacing rate.
@@ -237,10 +260,13 @@ impl<T> Pacer<T> {
             .or_else(|| self.padding_bytes())
     }
 
-    /// A probe's bytes in as many packets as it wants.
+    /// Size of what fills the probe under way.
     fn padding_bytes(&self) -> Option<usize> {
-        let cluster = &self.probing.as_ref()?.cluster;
-        Some((cluster.bytes / cluster.packets.max(1)).clamp(MIN_PADDING, MAX_PADDING))
+        let wanted = self.wanted_padding()?;
+        match self.padding {
+            Padding::Any => Some(wanted),
+            Padding::Only(bytes) => bytes,
+        }
     }
 
     /// Books the time of a packet, and counts it for the probe that is under way.

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::transport::PathEstimate;
 
+/// So many times what the picture takes is looked for: what a path carries beyond it lets a frame
+/// leave at once instead of over the time until the next.
+const HEADROOM: f64 = 2.5;
+
 /// What keeps the picture below what the user wants (`RTCQualityLimitationReason` of
 /// webrtc-stats).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,7 +86,7 @@ impl Adaptation {
                     bitrate: most,
                     cpu_used: limits.cpu_used,
                 },
-                needed: needed(wanted, 0.0),
+                needed: with_headroom(needed(wanted, 0.0)),
                 limitation: limitation(wanted, limits.constraints, limits.constraints),
             };
         };
@@ -101,7 +105,7 @@ impl Adaptation {
                 bitrate: video.min(most),
                 cpu_used: limits.cpu_used,
             },
-            needed: needed(limits.constraints, path.own_loss),
+            needed: with_headroom(needed(limits.constraints, path.own_loss)),
             limitation: limitation(wanted, limits.constraints, constraints),
         }
     }
@@ -131,6 +135,10 @@ impl Adaptation {
         }
         governor.limits()
     }
+}
+
+fn with_headroom(needed: Bitrate) -> Bitrate {
+    Bitrate::from_bps((needed.bps() as f64 * HEADROOM) as u64)
 }
 
 /// The least of everything, from whichever path.

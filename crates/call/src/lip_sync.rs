@@ -122,28 +122,28 @@ impl LipSync {
         self.sound = Some((smoothed, at));
     }
 
-    /// When a picture that is complete at `now` should be handed on: `now` or later, by 0.6 s at
-    /// most. `rtp_timestamp` in ticks of 90 kHz.
-    pub fn picture_due(&mut self, rtp_timestamp: u32, now: Instant) -> Instant {
+    /// When a picture that would be handed on at `ready` should be, as far as is known at `now`:
+    /// then or later, by 0.6 s at most. `rtp_timestamp` in ticks of 90 kHz.
+    pub fn picture_due(&mut self, rtp_timestamp: u32, now: Instant, ready: Instant) -> Instant {
         self.skew = None;
         let Some((offset, seen)) = self.sound else {
-            return now;
+            return ready;
         };
         let Some(captured) = self.video.captured(rtp_timestamp) else {
-            return now;
+            return ready;
         };
         if now.saturating_duration_since(seen) > STALE {
-            return now;
+            return ready;
         }
         // How much later the picture would be seen than its sound is heard.
-        let late = self.seconds(now) + SHOWING - (captured + offset);
+        let late = self.seconds(ready) + SHOWING - (captured + offset);
         if late.abs() > MAX_SKEW {
-            return now;
+            return ready;
         }
         self.latest = Some(self.latest.map_or(late, |latest| latest.max(late)));
         let wait = (-late - PICTURE_AHEAD).clamp(0.0, MAX_WAIT);
         self.skew = Some(late + wait);
-        now + Duration::from_secs_f64(wait)
+        ready + Duration::from_secs_f64(wait)
     }
 
     /// How much longer the sound has to wait than its own jitter buffer wants, so that late pictures
@@ -214,14 +214,14 @@ impl SoundAndPicture {
         self.lock().video_report(ntp_time, rtp_time);
     }
 
-    /// When a picture that is complete at `now` should be handed on, by what is heard now; makes
+    /// When a picture that would be handed on at `ready` should be, by what is heard now; makes
     /// the sound wait if it has to.
-    pub fn picture_due(&self, rtp_timestamp: u32, now: Instant) -> PictureTiming {
+    pub fn picture_due(&self, rtp_timestamp: u32, now: Instant, ready: Instant) -> PictureTiming {
         let mut sync = self.lock();
         if let Some((sample, at)) = self.playout.position() {
             sync.sound_plays(sample, at);
         }
-        let due = sync.picture_due(rtp_timestamp, now);
+        let due = sync.picture_due(rtp_timestamp, now, ready);
         self.playout.set_additional_delay(sync.sound_delay(now));
         PictureTiming {
             due,
@@ -286,7 +286,7 @@ mod tests {
                 let ticks = (captured * 90_000.0) as u32;
                 let due = self
                     .sync
-                    .picture_due((u32::MAX - 100).wrapping_add(ticks), now);
+                    .picture_due((u32::MAX - 100).wrapping_add(ticks), now, now);
                 let shown = due.duration_since(self.start).as_secs_f64() + SHOWING;
                 seen.push(shown - captured - heard);
             }
@@ -317,7 +317,7 @@ mod tests {
         let now = path.at(1.01);
         let due = path
             .sync
-            .picture_due((u32::MAX - 100).wrapping_add(90_000), now);
+            .picture_due((u32::MAX - 100).wrapping_add(90_000), now, now);
         assert_eq!(due, now);
     }
 
@@ -349,14 +349,14 @@ mod tests {
     fn without_reports_or_sound_nothing_waits() {
         let start = Instant::now();
         let mut sync = LipSync::new(start);
-        assert_eq!(sync.picture_due(7, start), start);
+        assert_eq!(sync.picture_due(7, start, start), start);
         sync.sound_plays(9, start);
-        assert_eq!(sync.picture_due(7, start), start);
+        assert_eq!(sync.picture_due(7, start, start), start);
         assert_eq!(sync.skew(), None);
         let mut path = Path::new(0.3, 0.01);
         path.run(0.0, 1.0);
         let later = path.at(4.0);
-        assert_eq!(path.sync.picture_due(77, later), later);
+        assert_eq!(path.sync.picture_due(77, later, later), later);
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
             for step in 0..200_u64 {
                 let now = start + Duration::from_millis(step * 33);
                 sync.sound_plays(step as u32 * 1_584, now);
-                let due = sync.picture_due(step as u32 * 2_970, now);
+                let due = sync.picture_due(step as u32 * 2_970, now, now);
                 assert!(due <= now + Duration::from_secs_f64(MAX_WAIT));
                 assert!(sync.sound_delay(now).as_secs_f64() <= MAX_SOUND_DELAY);
             }

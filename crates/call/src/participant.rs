@@ -201,6 +201,9 @@ impl Participant {
             let path = transport.path_estimate();
             seen.upload_loss = path.loss;
             seen.round_trip_time = path.round_trip_time.map(|time| time.as_secs_f64());
+            if let Some(round_trip) = transport.round_trip_time() {
+                self.link.video.set_round_trip_time(round_trip);
+            }
         }
         self.quality = self.quality_watch.update(now, seen);
     }

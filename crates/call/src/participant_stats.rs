@@ -107,7 +107,7 @@ fn inbound_video(
         freeze_count: Some(video.freezes),
         total_freezes_duration: Some(video.frozen_s),
         jitter_buffer_delay: seconds(video.jitter.jitter_buffer_delay)
-            .map(|delay| delay + video.waited_for_sound_s),
+            .map(|delay| delay + video.held_s),
         lip_sync_skew: video.skew_s,
         jitter_buffer_emitted_count: real(video.jitter.frames_assembled),
         ..inbound(received)

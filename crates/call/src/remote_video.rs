@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Resolution;
 use ahoy_video::jitter::{VideoJitterBuffer, VideoJitterStats, VideoOutput};
+use ahoy_video::playout_delay::PlayoutDelay;
 use tokio::sync::mpsc;
 
 use crate::lip_sync::SoundAndPicture;
@@ -19,7 +20,7 @@ use crate::stats::FrameClock;
 /// is held up longer, packets are dropped and counted; the jitter buffer then asks for repair.
 const PACKET_CAPACITY: usize = 256;
 
-/// Frames that wait for their sound: a second of 30 per second. When more come, the oldest go on
+/// Frames that wait for their time: a second of 30 per second. When more come, the oldest go on
 /// before their time.
 const MAX_HELD: usize = 30;
 
@@ -34,6 +35,8 @@ struct Shared {
     frames_out: Arc<VideoFanOut>,
     figures: Mutex<Figures>,
     dropped: AtomicU64,
+    /// In µs; 0 while unknown.
+    round_trip_time: AtomicU64,
 }
 
 #[derive(Default)]
@@ -41,7 +44,7 @@ struct Figures {
     jitter: VideoJitterStats,
     clock: FrameClock,
     size: Option<Resolution>,
-    waited_for_sound_s: f64,
+    held_s: f64,
     skew_s: Option<f64>,
 }
 
@@ -68,8 +71,8 @@ pub struct RemoteVideoStats {
     pub size: Option<(u32, u32)>,
     /// Packets dropped because the task was held up.
     pub packets_dropped: u64,
-    /// Sum over all frames of the seconds that they waited for their sound.
-    pub waited_for_sound_s: f64,
+    /// Sum over all frames of the seconds that they waited to move evenly and with their sound.
+    pub held_s: f64,
     /// How much later the last picture is seen than its sound is heard, in seconds; negative when
     /// the sound comes later. `None` while unknown.
     pub skew_s: Option<f64>,
@@ -85,6 +88,7 @@ impl RemoteVideo {
             shared: Arc::clone(&shared),
             sound,
             buffer: VideoJitterBuffer::new(),
+            even: PlayoutDelay::new(Instant::now()),
             held: VecDeque::new(),
             need_key_frame,
         };
@@ -104,6 +108,14 @@ impl RemoteVideo {
         &self.shared.frames_out
     }
 
+    /// The round trip to the sender, by which a gap waits for its repair.
+    pub fn set_round_trip_time(&self, round_trip: Duration) {
+        let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        self.shared
+            .round_trip_time
+            .store(micros.max(1), Ordering::Relaxed);
+    }
+
     /// The sender has switched its camera: the gap is no freeze.
     pub fn paused(&self) {
         self.shared.figures().clock.pause();
@@ -121,7 +133,7 @@ impl RemoteVideo {
             frames_per_second: clock.frames_per_second(Instant::now()),
             size: figures.size.map(|size| (size.width, size.height)),
             packets_dropped: self.shared.dropped.load(Ordering::Relaxed),
-            waited_for_sound_s: figures.waited_for_sound_s,
+            held_s: figures.held_s,
             skew_s: figures.skew_s,
         }
     }
@@ -131,6 +143,7 @@ struct Task<F> {
     shared: Arc<Shared>,
     sound: Arc<SoundAndPicture>,
     buffer: VideoJitterBuffer,
+    even: PlayoutDelay,
     /// Whole frames in decoding order, and when they are due.
     held: VecDeque<(Instant, EncodedFrame)>,
     need_key_frame: F,
@@ -154,8 +167,17 @@ impl<F: Fn() + Send> Task<F> {
                 },
                 () = wake => {}
             }
+            self.heed_round_trip();
             self.take_over(Instant::now());
             self.hand_on(Instant::now());
+        }
+    }
+
+    fn heed_round_trip(&mut self) {
+        let micros = self.shared.round_trip_time.load(Ordering::Relaxed);
+        if micros > 0 {
+            self.buffer
+                .set_round_trip_time(Duration::from_micros(micros));
         }
     }
 
@@ -166,7 +188,8 @@ impl<F: Fn() + Send> Task<F> {
         while let Some(output) = self.buffer.poll(now) {
             match output {
                 VideoOutput::Frame(frame) => {
-                    let timing = self.sound.picture_due(frame.rtp_timestamp, now);
+                    let even = self.even.due(frame.rtp_timestamp, now);
+                    let timing = self.sound.picture_due(frame.rtp_timestamp, now, even);
                     // A frame never overtakes the one it builds upon.
                     let earliest = self.held.back().map_or(now, |(due, _)| *due);
                     let due = timing.due.max(earliest);
@@ -179,7 +202,7 @@ impl<F: Fn() + Send> Task<F> {
         }
         let mut figures = self.figures();
         figures.jitter = self.buffer.stats();
-        figures.waited_for_sound_s += waited;
+        figures.held_s += waited;
         figures.skew_s = skew.or(figures.skew_s);
     }
 

@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod jitter;
+pub mod playout_delay;
 pub mod receive;
 pub mod rtp_vp8;
 pub mod send;

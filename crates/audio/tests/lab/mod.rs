@@ -7,7 +7,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -107,6 +107,10 @@ impl Server {
             .env("XDG_RUNTIME_DIR", directory.path())
             .env("HOME", directory.path())
             .env_remove("PULSE_SERVER")
+            // A desktop's session bus knows one PulseAudio at a time, and a display leads to it.
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
             .stdout(File::create(&log).expect("a log"))
             .stderr(File::create(&log).expect("a log"));
         let process = command.spawn().unwrap_or_else(|error| {
@@ -229,7 +233,6 @@ impl Lab {
             ])
             .arg("--latency-msec=20")
             .stdout(File::create(&path).expect("a file"))
-            .stderr(Stdio::inherit())
             .spawn()
             .expect("parec runs (pulseaudio-utils)");
         Recorder {
@@ -258,11 +261,22 @@ pub(crate) struct Recorder {
     _directory: tempfile::TempDir,
 }
 
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Recorder {
-    /// Ends the recording and returns it.
-    pub(crate) fn finish(mut self) -> Vec<f32> {
+    /// Left alone it would keep a failed test's output open, and the test would wait for ever.
+    fn end(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Ends the recording and returns it.
+    pub(crate) fn finish(mut self) -> Vec<f32> {
+        self.end();
         let mut bytes = Vec::new();
         let mut file = File::open(&self.path).expect("a recording");
         file.read_to_end(&mut bytes).expect("readable");

@@ -38,12 +38,12 @@ pub struct TransportConfig {
     pub ice_servers: Vec<IceServer>,
     /// Whether there is a data channel; a browser under test has none.
     pub data_channel: bool,
-    /// Where the estimate of the path begins. 1 Mbit/s is enough for a usable 720p picture and
-    /// little enough not to flood a slow uplink before the first feedback.
+    /// Where the estimate of the path begins. Even a bad path carries 300 kbit/s, and the first
+    /// probe leaves them behind within half a second.
     pub initial_bitrate: Bitrate,
     /// What the estimate never falls below: sound and the smallest picture.
     pub min_bitrate: Bitrate,
-    /// What it never exceeds: the largest picture with sound and repairs.
+    /// What it never exceeds: room enough for the largest picture to leave without delay.
     pub max_bitrate: Bitrate,
     /// Clock, tasks and sockets; `None` for tokio. Tests put a virtual network here.
     pub runtime: Option<Arc<dyn Runtime>>,
@@ -55,9 +55,9 @@ impl Default for TransportConfig {
             local_addresses: LocalAddresses::default(),
             ice_servers: Vec::new(),
             data_channel: true,
-            initial_bitrate: Bitrate::from_kbps(1000),
+            initial_bitrate: Bitrate::from_kbps(300),
             min_bitrate: Bitrate::from_kbps(80),
-            max_bitrate: Bitrate::from_kbps(6000),
+            max_bitrate: Bitrate::from_kbps(12_000),
             runtime: None,
         }
     }

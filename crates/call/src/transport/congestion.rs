@@ -36,6 +36,8 @@ pub struct PathEstimate {
 pub(super) struct Pace {
     pub(super) rate: Bitrate,
     pub(super) target: Bitrate,
+    /// Share of packets that the path loses by itself, 0 to 1.
+    pub(super) own_loss: f64,
     pub(super) probe: Option<ProbeCluster>,
     /// When to ask again, if nothing else happens.
     pub(super) next: Option<Instant>,
@@ -90,10 +92,12 @@ impl CongestionControl {
         let estimator = &mut self.lock().estimator;
         estimator.on_timeout(now);
         estimator.set_needed(needed);
+        let probe = estimator.poll_probe(now);
         Pace {
-            probe: estimator.poll_probe(now),
+            probe,
             rate: estimator.pacing_rate(),
             target: estimator.target_bitrate(),
+            own_loss: estimator.stats().own_loss,
             next: estimator.poll_timeout(),
         }
     }

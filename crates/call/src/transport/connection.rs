@@ -8,7 +8,7 @@ use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{
     NackGeneratorBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot,
-    TwccReceiverBuilder, TwccSenderBuilder,
+    TwccReceiverBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{
@@ -271,7 +271,6 @@ fn chain(parts: ChainParts) -> Registry {
             Slot::from(1_000),
             Chained::new(TransportFeedback::new(Arc::clone(&congestion))),
         )
-        .with(Slot::TwccSender, TwccSenderBuilder::new().build())
         .with(Slot::from(4_000), Chained::new(RtxSender::new(congestion)))
         .with(Slot::from(6_100), feedback)
         .with(

@@ -268,6 +268,11 @@ impl Transport {
         Some((reported, streams.round_trip_time()))
     }
 
+    /// The latest round trip by RTCP reports; `None` before the first.
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.0.streams.round_trip_time()
+    }
+
     /// The counters of the streams, without the candidate pair.
     pub fn stream_stats(&self) -> TransportStats {
         self.0.streams.snapshot()

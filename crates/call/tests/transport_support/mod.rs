@@ -34,6 +34,12 @@ impl Collector {
         self.video.lock().expect("picture").clone()
     }
 
+    /// Without the first so many.
+    pub(crate) fn video_from(&self, index: usize) -> Vec<RtpPacket> {
+        let video = self.video.lock().expect("picture");
+        video.get(index..).unwrap_or_default().to_vec()
+    }
+
     pub(crate) fn key_frame_requests(&self) -> usize {
         self.key_frame_requests.load(Ordering::SeqCst)
     }

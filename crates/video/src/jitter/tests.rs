@@ -219,7 +219,7 @@ fn a_gap_that_stays_asks_for_a_key_frame_until_one_comes() {
 #[test]
 fn a_round_trip_time_sets_how_long_a_gap_may_last() {
     let start = Instant::now();
-    for (round_trip, wait) in [(0, 100), (100, 300), (5000, 600)] {
+    for (round_trip, wait) in [(0, 150), (100, 650), (5000, 1000)] {
         let mut sender = Sender::new();
         let mut buffer = playing(&mut sender, start);
         buffer.set_round_trip_time(round_trip * MS);

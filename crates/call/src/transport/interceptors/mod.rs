@@ -4,9 +4,8 @@
 //! | Slot | Link | Why there |
 //! |---|---|---|
 //! | 500 | [`meter`] | sees exactly what is on the wire, in both directions |
-//! | 1000 | [`transport_feedback`] | below the transport-wide numbers, which it reads |
-//! | 2000 | transport-wide numbers | as the crate places them |
-//! | 4000 | [`rtx_sender`] | above the transport-wide numbers, which repairs get, too |
+//! | 1000 | [`transport_feedback`] | numbers all that leaves, repairs included |
+//! | 4000 | [`rtx_sender`] | turns what goes out again into repairs |
 //! | 6100, 6200 | transport-wide feedback, receiver reports | below the unwrapper, so that a repair counts for the stream that carried it |
 //! | 6500 | [`rtx`] unwrapper | below the NACK generator, which otherwise never sees a repair and asks again for ever |
 //! | 6900 | [`nack_pacing`] | below the NACK generator: asks again only when an answer can have come |

@@ -21,9 +21,11 @@ const MAX_REQUESTS: u8 = 8;
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Time for the other side's scheduling on top of the round trip.
 const ANSWER_SLACK: Duration = Duration::from_millis(10);
-/// Each wait is this much longer than the one before: a path that fills up has a longer round
-/// trip than the last report said.
+/// From the fourth request on each wait is this much longer than the one before: a path that
+/// fills up has a longer round trip than the last report said. Before that it is more likely that
+/// request or answer were lost like the packet itself.
 const BACKOFF: f64 = 1.5;
+const WITHOUT_BACKOFF: i32 = 3;
 /// After this long the number belongs to another packet, or to one that nobody waits for.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// Requests that are remembered: as many as the generator's log has packets.
@@ -70,7 +72,8 @@ impl NackPacing {
         let same =
             |asked: &&mut Asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number;
         if let Some(asked) = self.asked.iter_mut().find(same) {
-            let wait = wait.mul_f64(BACKOFF.powi(i32::from(asked.times) - 1));
+            let wait =
+                wait.mul_f64(BACKOFF.powi((i32::from(asked.times) - WITHOUT_BACKOFF).max(0)));
             let due = asked.times < MAX_REQUESTS && now.duration_since(asked.last) >= wait;
             if due {
                 asked.last = now;

@@ -1,18 +1,18 @@
-//! Tells congestion control what leaves and what the other side reports of it
-//! (draft-holmer-rmcat-transport-wide-cc-extensions-01). Next to the wire, so that it sees the
-//! numbers and everything that leaves.
+//! Numbers everything that leaves, and tells congestion control of it and of what the other side
+//! reports (draft-holmer-rmcat-transport-wide-cc-extensions-01). The crate's own numbering leaves
+//! out repairs, of which congestion control would then know nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_bandwidth::WIRE_OVERHEAD;
+use bytes::Bytes;
 use rtc::interceptor::StreamInfo;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
 };
-use rtc::rtp::extension::transport_cc_extension::TransportCcExtension;
 use rtc::sdp::extmap::TRANSPORT_CC_URI;
-use rtc::shared::marshal::{MarshalSize, Unmarshal};
+use rtc::shared::marshal::MarshalSize;
 use rtc::{rtcp, rtp};
 
 use super::{Link, Verdict};
@@ -28,6 +28,7 @@ pub(in crate::transport) struct TransportFeedback {
     congestion: Arc<CongestionControl>,
     /// SSRC, and the number of the header extension in that stream.
     streams: Vec<(u32, u8)>,
+    next_number: u16,
 }
 
 impl TransportFeedback {
@@ -35,21 +36,25 @@ impl TransportFeedback {
         Self {
             congestion,
             streams: Vec::new(),
+            next_number: 0,
         }
     }
 
-    fn transport_number(&self, packet: &rtp::Packet) -> Option<u16> {
+    /// Gives the packet the next transport-wide number, if that was agreed on.
+    fn number(&mut self, packet: &mut rtp::Packet) -> Option<u16> {
         let stream = |(ssrc, _): &&(u32, u8)| *ssrc == packet.header.ssrc;
         let (_, extension) = self.streams.iter().find(stream)?;
-        let mut bytes = packet.header.get_extension(*extension)?;
-        let parsed = TransportCcExtension::unmarshal(&mut bytes).ok()?;
-        Some(parsed.transport_sequence)
+        let number = self.next_number;
+        let bytes = Bytes::copy_from_slice(&number.to_be_bytes());
+        packet.header.set_extension(*extension, bytes).ok()?;
+        self.next_number = number.wrapping_add(1);
+        Some(number)
     }
 }
 
 impl Link for TransportFeedback {
     fn write_rtp(&mut self, now: Instant, packet: &mut rtp::Packet) -> Verdict {
-        if let Some(number) = self.transport_number(packet) {
+        if let Some(number) = self.number(packet) {
             let header = &packet.header;
             let size = packet.marshal_size() + WIRE_OVERHEAD;
             let packet = (header.ssrc, header.sequence_number);

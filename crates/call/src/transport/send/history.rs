@@ -66,15 +66,15 @@ impl History {
         Some(sent.packet.clone())
     }
 
-    /// Something to fill a probe with: the newest packet of at most so many bytes of payload, or
-    /// the newest of all.
+    /// Something to fill a probe with: of the newest packets the largest with at most so many
+    /// bytes of payload, or else the smallest.
     pub(super) fn filling(&self, payload_bytes: usize) -> Option<rtp::Packet> {
-        let recent = self.sent.iter().rev().take(32);
-        let fits = |sent: &&Sent| sent.packet.payload.len() <= payload_bytes;
-        let filling = recent
-            .filter(fits)
-            .max_by_key(|sent| sent.packet.payload.len());
-        let filling = filling.or_else(|| self.sent.back())?;
+        let recent = || self.sent.iter().rev().take(32);
+        let length = |sent: &&Sent| sent.packet.payload.len();
+        let fits = recent().filter(|sent| length(sent) <= payload_bytes);
+        let filling = fits
+            .max_by_key(length)
+            .or_else(|| recent().min_by_key(length))?;
         Some(filling.packet.clone())
     }
 }
@@ -125,6 +125,6 @@ mod tests {
         let number = |filling: Option<rtp::Packet>| filling.map(|it| it.header.sequence_number);
         assert_eq!(number(history.filling(1000)), Some(2));
         assert_eq!(number(history.filling(1200)), Some(1));
-        assert_eq!(number(history.filling(10)), Some(3));
+        assert_eq!(number(history.filling(10)), Some(2));
     }
 }

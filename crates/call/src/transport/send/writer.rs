@@ -33,6 +33,9 @@ const MAX_BACKLOG: Duration = Duration::from_millis(150);
 const HEADER: usize = 12 + 8;
 /// Assumed before the first measurement, as libwebrtc does.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// From this share of lost packets on a repair goes out twice: it is lost as often as anything
+/// else, and another round trip costs more than a few packets.
+const LOSSY: f64 = 0.08;
 /// What sound alone needs: nothing is gained by looking for more.
 const SOUND_ONLY: Bitrate = Bitrate::from_kbps(80);
 
@@ -45,9 +48,13 @@ pub(in crate::transport) struct Writer {
     audio: Stream,
     video: Stream,
     packetizer: Vp8Packetizer,
+    /// The frame that has begun to leave is not complete.
+    within_frame: bool,
     pacer: Pacer<Outgoing>,
     history: History,
     budget: RepairBudget,
+    /// What the next padding is.
+    padding: Option<rtp::Packet>,
     key_frame_requested_at: Option<Instant>,
     /// Sound begins again after silence (RFC 3551 section 4.1).
     next_audio_timestamp: Option<u32>,
@@ -96,8 +103,12 @@ impl Stream {
 
     fn number(&mut self, mut packet: rtp::Packet) -> rtp::Packet {
         packet.header.sequence_number = self.sequence_number;
-        self.sequence_number = self.sequence_number.wrapping_add(1);
+        self.skip_number();
         packet
+    }
+
+    fn skip_number(&mut self) {
+        self.sequence_number = self.sequence_number.wrapping_add(1);
     }
 }
 
@@ -120,8 +131,10 @@ impl Writer {
             audio: Stream::new(ssrcs.audio),
             video: Stream::new(ssrcs.video),
             packetizer: Vp8Packetizer::new(rand::random()),
+            within_frame: false,
             history: History::default(),
             budget: RepairBudget::default(),
+            padding: None,
             key_frame_requested_at: None,
             next_audio_timestamp: None,
         }
@@ -133,10 +146,12 @@ impl Writer {
             let pace = self.keep_pace();
             self.take_audio();
             self.take_frames();
-            self.take_repairs(pace.target);
+            self.take_repairs(&pace);
             self.drop_stale();
+            self.prepare_padding();
             while let Some(release) = self.pacer.poll(self.runtime.now()) {
                 self.release(release).await;
+                self.prepare_padding();
                 // What is said now need not wait for the rest of a picture.
                 self.take_audio();
             }
@@ -197,8 +212,7 @@ impl Writer {
             .captured(Kind::Video, frame.captured_at, frame.rtp_timestamp);
         if frame.key_frame {
             // Nobody needs what is older.
-            self.pacer.drop_pictures();
-            self.history.clear();
+            self.drop_pictures();
         }
         let mut complete = true;
         for (marker, payload) in self.packetizer.packetize(&frame.data) {
@@ -217,17 +231,21 @@ impl Writer {
         }
     }
 
-    fn take_repairs(&mut self, target: Bitrate) {
+    fn take_repairs(&mut self, pace: &Pace) {
+        let lossy = pace.own_loss >= LOSSY;
         let now = self.runtime.now();
         let round_trip = self.streams.round_trip_time().unwrap_or(UNKNOWN_ROUND_TRIP);
         while let Some(number) = self.queues.pop_repair() {
             let Some(packet) = self.history.repair(now, number, round_trip) else {
                 continue;
             };
-            let bytes = on_wire(&packet);
-            if self.budget.allows(now, bytes, target) {
-                let repair = Outgoing::Repair(packet);
-                let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
+            let copies = if lossy { 2 } else { 1 };
+            for repair in std::iter::repeat_n(packet, copies) {
+                let bytes = on_wire(&repair);
+                if self.budget.allows(now, bytes, pace.target) {
+                    let repair = Outgoing::Repair(repair);
+                    let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
+                }
             }
         }
     }
@@ -240,9 +258,29 @@ impl Writer {
     }
 
     fn begin_anew(&mut self) {
+        let dropped = self.drop_pictures();
+        self.queues.pictures_dropped(u64::from(dropped > 0));
+    }
+
+    /// Drops what waits of pictures, and says how many packets that was.
+    fn drop_pictures(&mut self) -> usize {
         let dropped = self.pacer.drop_pictures();
         self.history.clear();
-        self.queues.pictures_dropped(u64::from(dropped > 0));
+        if std::mem::take(&mut self.within_frame) {
+            // A missing number tells the other side that the frame is not whole.
+            self.video.skip_number();
+        }
+        dropped
+    }
+
+    /// Fills probes with packets that went out before: the transport cannot send empty padding,
+    /// and a packet again may even be of use.
+    fn prepare_padding(&mut self) {
+        if let Some(wanted) = self.pacer.wanted_padding() {
+            let payload = wanted.saturating_sub(HEADER + WIRE_OVERHEAD);
+            self.padding = self.history.filling(payload);
+            self.pacer.set_padding(self.padding.as_ref().map(on_wire));
+        }
     }
 
     async fn release(&mut self, release: Release<Outgoing>) {
@@ -253,16 +291,15 @@ impl Writer {
                     self.write(Kind::Audio, packet, probe).await;
                 }
                 Outgoing::Video(packet) => {
+                    self.within_frame = !packet.header.marker;
                     let packet = self.video.number(packet);
                     self.history.add(self.runtime.now(), packet.clone());
                     self.write(Kind::Video, packet, probe).await;
                 }
                 Outgoing::Repair(packet) => self.write(Kind::Video, packet, probe).await,
             },
-            // The transport cannot send empty padding; a packet again is of more use anyway.
-            Release::Padding { bytes, probe } => {
-                let payload = bytes.saturating_sub(HEADER + WIRE_OVERHEAD);
-                if let Some(packet) = self.history.filling(payload) {
+            Release::Padding { probe, .. } => {
+                if let Some(packet) = self.padding.take() {
                     self.streams.padding_sent();
                     self.write(Kind::Video, packet, Some(probe)).await;
                 }
