@@ -2,11 +2,12 @@
 // comparison. Prints a table (Markdown). Needs release binaries:
 //
 //   cargo build --release -p ahoy-peer -p ahoy-server -p ahoy --features ahoy/custom-protocol
-//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [windows] [start] [size]
+//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [networks] [windows] [start] [size]
 
 import { cpus, loadavg } from 'node:os';
 import { Lab } from '../lab/lab.mjs';
 import { measureMouthToEar } from './mouth-to-ear.mjs';
+import { measureNetworks } from './networks.mjs';
 import { measurePair } from './pair.mjs';
 import { measureSize } from './size.mjs';
 import { measureStart } from './start.mjs';
@@ -17,6 +18,7 @@ const PARTS = {
   chromium: () => withLab((lab) => measurePair(lab, 'chromium', 'chromium')),
   mixed: () => withLab((lab) => measurePair(lab, 'ahoy', 'chromium')),
   'mouth-to-ear': () => withLab(measureMouthToEar),
+  networks: () => withLab((lab) => measureNetworks(lab, process.env.NETWORKS?.split(','))),
   windows: () => withLab(measureWindows),
   start: () => withLab(measureStart),
   size: async () => measureSize(),

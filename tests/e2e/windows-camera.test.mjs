@@ -47,6 +47,12 @@ test('emulated V4L2: cameras are switched and unplugged in a call, which goes on
     await ann.shown('hang-up');
     assert.equal(await ann.session.find(id('ended')), undefined, 'the call goes on');
   });
+
+  await step('plugged in again, it is seen again without a click', async () => {
+    cameras.unplug(1, false);
+    await eventually(() => cameras.streaming(1), 8000, 'the camera streams again');
+    await assertMoves(ben, REMOTE);
+  });
 });
 
 /** Clicks the entry of an open menu that has this text. */

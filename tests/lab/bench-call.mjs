@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import path from 'node:path';
 import { WebSocketServer } from 'ws';
 import { openChromium, pages } from './chromium.mjs';
+import { startNetwork } from './network.mjs';
 import { binary } from './paths.mjs';
 import { cpuSeconds, eventually, memory, sleep, start, tree } from './process.mjs';
 import { clip as makeClip } from './y4m.mjs';
@@ -24,16 +25,20 @@ const PICTURE_MS = 20_000;
  * - `meanwhile`: done after the first pictures
  * - `source`: what Chromium sends, `canvas` (numbers count up) or `camera` (the clip)
  * - `profile`: cargo profile of `ahoy-peer`
+ * - `network`: conditions of the network between them, see `network.mjs`; without, there is none
  *
  * Returns `{ caller, callee }`, each a [`Side`] with everything it reported.
  */
 export async function benchCall(lab, {
   caller, callee, video = '1280x720@30', audio = 'mic', settleMs = 2000, measureMs = 8000, source = 'canvas', profile, env,
+  network,
   meanwhile = async () => {},
 }) {
   const clip = makeClip(size(video));
   const relay = await startRelay(lab);
   const sides = { caller: new Side('caller', caller), callee: new Side('callee', callee) };
+  const between = network && await startNetwork(lab, network);
+  for (const side of Object.values(sides)) side.network = between;
   relay.accept(sides);
   for (const side of Object.values(sides)) side.open(lab, relay, { video, audio, clip, source, profile, env });
   const both = Object.values(sides);
@@ -114,7 +119,7 @@ export class Side {
       case 'candidate':
         if (message.type !== 'candidate' && this.sdp !== undefined) this.errors.push(`a further ${message.type}`);
         if (message.type !== 'candidate') this.sdp = message.sdp;
-        other.send(message);
+        this.#tell(other, message);
         break;
       case 'event':
         if (this.events[message.name] !== undefined) this.errors.push(`event ${message.name} twice`);
@@ -135,6 +140,11 @@ export class Side {
       default:
         this.errors.push(`message of unknown type ${message.type}`);
     }
+  }
+
+  #tell(other, message) {
+    const told = this.network ? this.network.rewrite(this.role, message) : message;
+    if (told !== undefined) other.send(told);
   }
 
   /** Waits for something; a reported error or an ended program is a failure at once. */
