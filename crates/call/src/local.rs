@@ -7,15 +7,17 @@ use std::time::Instant;
 use ahoy_audio::playout::Playout;
 use ahoy_audio::processing::ProcessingSettings;
 use ahoy_audio::processing::health::MicrophoneWatch;
+use ahoy_audio::redundancy::LossReport;
 use ahoy_audio::send::AudioSend;
 use ahoy_media::device::{DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
-use ahoy_media::units::{Bitrate, VideoConstraints};
+use ahoy_media::units::VideoConstraints;
 use ahoy_video::send::VideoSend;
 
 use crate::adaptation::{Adaptation, Decision, Situation};
 use crate::fan_out::FanOut;
+use crate::sound_protection::SoundProtection;
 use crate::status::{PeerMessage, STATUS_VERSION, clean_name};
 use crate::transport::PathEstimate;
 use crate::view::{DeviceView, LocalView};
@@ -41,6 +43,7 @@ pub struct LocalMedia {
     microphone_unplugged: bool,
     microphone_watch: MicrophoneWatch,
     adaptation: Adaptation,
+    protection: SoundProtection,
     view: LocalView,
 }
 
@@ -65,6 +68,7 @@ impl LocalMedia {
             microphone_unplugged: false,
             microphone_watch: MicrophoneWatch::default(),
             adaptation: Adaptation::default(),
+            protection: SoundProtection::default(),
             view: LocalView {
                 camera_on: true,
                 ..LocalView::default()
@@ -142,12 +146,21 @@ impl LocalMedia {
         self.view.microphone_hint = self.microphone_watch.hint();
     }
 
-    /// Lets the encoder follow what the paths carry and the computer can do; to be called some
-    /// tens of times per second. `sound` is what the sound to one participant takes on the wire.
-    pub fn adapt(&mut self, now: Instant, paths: &[PathEstimate], sound: Bitrate) -> Decision {
+    /// Lets the encoders follow what the paths carry and lose, and what the computer can do; to be
+    /// called some tens of times per second.
+    pub fn adapt(
+        &mut self,
+        now: Instant,
+        paths: &[PathEstimate],
+        losses: impl Iterator<Item = LossReport>,
+    ) -> Decision {
+        if let Some(settings) = self.protection.update(losses, now) {
+            tracing::debug!(?settings, "the sound is protected anew");
+            self.audio.set_encoding(settings);
+        }
         let situation = Situation {
             wanted: self.view.constraints,
-            sound,
+            sound: self.protection.bitrate(),
             paths,
             encoder: self.video.stats(),
         };

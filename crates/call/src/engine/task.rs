@@ -24,7 +24,6 @@ use crate::negotiation::Role;
 use crate::participant::{Participant, ParticipantOutput};
 use crate::quality::Sending;
 use crate::session::{Departure, Session};
-use crate::sound_protection::SoundProtection;
 use crate::stats::StatsReport;
 use crate::status::PeerMessage;
 use crate::transport::{LocalAddresses, TransportConfig};
@@ -89,7 +88,6 @@ struct EngineTask {
     words: Option<CodeWords>,
     call: u64,
     transport: TransportConfig,
-    protection: SoundProtection,
     /// Our picture now, and as the others were told.
     sending: Sending,
     sending_told: Sending,
@@ -133,7 +131,6 @@ impl EngineTask {
             words: None,
             call: 0,
             transport: TransportConfig::default(),
-            protection: SoundProtection::default(),
             sending: Sending::default(),
             sending_told: Sending::default(),
             ticks: 0,
@@ -457,28 +454,20 @@ impl EngineTask {
             self.tell_gaps();
         }
         self.local.watch_microphone(Instant::now());
-        let reports = self
-            .participants
-            .values()
-            .filter_map(Participant::loss_report);
-        if let Some(settings) = self.protection.update(reports, Instant::now()) {
-            tracing::debug!(?settings, "the sound is protected anew");
-            self.local.audio.set_encoding(settings);
-        }
         self.adapt();
         if self.ticks.is_multiple_of(TICKS_PER_QUALITY) {
             self.watch_quality();
         }
     }
 
-    /// Lets the encoder follow what the paths carry.
+    /// Lets the encoders follow what the paths carry.
     fn adapt(&mut self) {
-        let participants = self.participants.values();
-        let paths: Vec<_> = participants
+        let participants = || self.participants.values();
+        let paths: Vec<_> = participants()
             .filter_map(Participant::path_estimate)
             .collect();
-        let sound = self.protection.bitrate();
-        let decision = self.local.adapt(Instant::now(), &paths, sound);
+        let losses = participants().filter_map(Participant::loss_report);
+        let decision = self.local.adapt(Instant::now(), &paths, losses);
         for participant in self.participants.values() {
             participant.set_needed_bitrate(decision.needed);
         }

@@ -28,7 +28,7 @@ use side::{Notice, Side};
 /// How often the log is sent.
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the encoder's target follows the estimate, as in every call.
-const ADAPTATION_INTERVAL: Duration = Duration::from_millis(100);
+const ADAPTATION_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the state of the call is sent between the marks.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 

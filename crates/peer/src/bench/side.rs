@@ -8,7 +8,6 @@ use ahoy_call::fan_out::Subscription;
 use ahoy_call::local::LocalMedia;
 use ahoy_call::negotiation::{Candidate, Description, DescriptionKind, Role};
 use ahoy_call::participant::{Participant, ParticipantOutput};
-use ahoy_call::sound_protection::SoundProtection;
 use ahoy_call::stats::ParticipantStats;
 use ahoy_call::transport::{LocalAddresses, TransportConfig};
 use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
@@ -151,8 +150,8 @@ impl Side {
             .and_then(Participant::path_estimate)
             .into_iter()
             .collect();
-        let sound = SoundProtection::default().bitrate();
-        let decision = self.local.adapt(Instant::now(), &paths, sound);
+        let losses = remote.and_then(Participant::loss_report).into_iter();
+        let decision = self.local.adapt(Instant::now(), &paths, losses);
         if let Some(participant) = remote {
             participant.set_needed_bitrate(decision.needed);
         }
