@@ -777,6 +777,22 @@ describe("closing the window in a call", () => {
   });
 });
 
+describe("full screen", () => {
+  it("hides the strip after three seconds without the pointer, and brings it back", async () => {
+    const { page } = await open("still,call", { clock: true });
+    await page.keyboard.press("f");
+    await page.locator(".call.floating").waitFor();
+    for (let i = 0; i < 2; i++) await page.clock.runFor(1000);
+    expect(await page.locator(".call.hidden").count()).toBe(0);
+    for (let i = 0; i < 2; i++) await page.clock.runFor(1000);
+    await page.locator(".call.hidden").waitFor({ state: "attached" });
+    for (let i = 0; i < 5; i++) await page.clock.runFor(1000);
+    expect(await page.locator(".call.hidden").count()).toBe(1);
+    await page.mouse.move(600, 300);
+    await page.locator(".call.hidden").waitFor({ state: "detached" });
+  });
+});
+
 describe("layout", () => {
   it("does not move when states change", async () => {
     const { page } = await open("home");
