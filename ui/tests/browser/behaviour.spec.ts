@@ -175,7 +175,7 @@ describe("a call from beginning to end", () => {
     expect(await page.getByTestId("reach").textContent()).toContain("Works on this network. To call across the internet, set a server.");
     await page.evaluate(() => window.ahoyFake?.join(1));
     await page.getByTestId("call").waitFor();
-    expect(await page.getByTestId("connection-state").textContent()).toContain("Connected");
+    expect(await page.getByTestId("connection-state").textContent()).toContain("Good connection");
     await page.getByTestId("mute").click();
     expect(await page.getByTestId("mute").getAttribute("aria-pressed")).toBe("true");
     expect(await page.getByTestId("mute").textContent()).toContain("Muted");

@@ -60,6 +60,11 @@ const SCREENS: Screen[] = [
   { name: "call-grid-5", scenario: "still,call:4" },
   { name: "call-grid-10", scenario: "still,call:9" },
   { name: "call-reconnecting", scenario: "still,reconnecting" },
+  { name: "call-quality-fair", scenario: "still,call,quality:uploadSlow.fair.360" },
+  { name: "call-quality-poor", scenario: "still,call,muted,unplugged,quality:theirUploadSlow.poor.180" },
+  { name: "call-quality-unknown", scenario: "still,call,quality:unknown" },
+  { name: "call-quality-grid-5", scenario: "still,call:4,quality" },
+  { name: "call-quality-grid-10", scenario: "still,call:9,quality" },
   { name: "call-sound-menu", scenario: "still,call", act: async (page) => void (await page.getByTestId("mute-menu").click()) },
   {
     name: "call-voice-menu",
@@ -188,7 +193,7 @@ describe("360 x 480", () => {
 });
 
 describe("other needs", () => {
-  it.each(["home", "waiting", "call", "ended", "settings-picture"])("%s with twice the text size", async (name) => {
+  it.each(["home", "waiting", "call", "call-quality-poor", "call-stats", "ended", "settings-picture"])("%s with twice the text size", async (name) => {
     const screen = SCREENS.find((one) => one.name === name);
     if (!screen) throw new Error(name);
     const { page } = await open(screen.scenario);
@@ -200,7 +205,7 @@ describe("other needs", () => {
     await shot(page, `${name}-text-200`);
   });
 
-  it.each(["home", "call", "settings-server"])("%s in forced colours", async (name) => {
+  it.each(["home", "call", "call-quality-grid-5", "call-stats", "settings-server"])("%s in forced colours", async (name) => {
     const screen = SCREENS.find((one) => one.name === name);
     if (!screen) throw new Error(name);
     const { page } = await open(screen.scenario, { forcedColors: "active" });
