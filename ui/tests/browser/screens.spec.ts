@@ -120,6 +120,14 @@ const SCREENS: Screen[] = [
       await page.locator("[data-stat=sent]").waitFor();
     },
   },
+  {
+    name: "call-stats-several",
+    scenario: "still,call:4,quality",
+    act: async (page) => {
+      await page.getByTestId("stats-toggle").click();
+      await page.locator("[data-stat=sent]").first().waitFor();
+    },
+  },
   { name: "call-invite", scenario: "still,call", act: async (page) => void (await page.keyboard.press("i")) },
   { name: "call-full-screen", scenario: "still,call", act: async (page) => void (await page.keyboard.press("f")) },
   { name: "call-note", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.event({ type: "deviceProblem", kind: "camera", problem: "lost", detail: "" })) },
@@ -161,7 +169,7 @@ describe.each(["light", "dark"])("%s", (theme) => {
 });
 
 describe("360 x 480", () => {
-  const NARROW = SCREENS.filter(({ name }) => !["call-full-screen", "call-sound-menu", "call-voice-menu", "call-picture-menu", "call-stats"].includes(name));
+  const NARROW = SCREENS.filter(({ name }) => !["call-full-screen", "call-sound-menu", "call-voice-menu", "call-picture-menu", "call-stats", "call-stats-several"].includes(name));
   it.each(NARROW)("$name", async ({ name, scenario, act }) => {
     const { page } = await open(scenario, { width: 360, height: 480 });
     await act?.(page);
