@@ -2,7 +2,7 @@
 // be told what to report. Absent from production builds. It is no part of what Ahoy does.
 
 import { BackendError, type Backend } from "../backend";
-import type { AppState, CallEvent, CallView, CodeCheck, Devices, EndReason, ParticipantView, RecentCall, UiMessage, VideoTile } from "../bindings";
+import type { AppState, CallEvent, CallView, CodeCheck, Devices, EndReason, ParticipantView, QualityView, RecentCall, UiMessage, VideoTile } from "../bindings";
 import { NO_CALL } from "../state/screen";
 import { DEFAULT_SETTINGS, type Settings } from "../state/settings";
 import { RATES, SCENES, SceneStream } from "./scenes";
@@ -20,6 +20,8 @@ export interface Fake {
   end(reason: EndReason): void;
   level(rms: number, participants?: [number, number][]): void;
   join(count: number, change?: Partial<ParticipantView>): void;
+  /** The connection to everybody: `uploadSlow.fair.360`, `good`, `unknown`, or one of each: `mixed`. */
+  quality(text: string): void;
   /** Leaves out frames of every stream, as an overloaded app would. */
   skipFrames(count: number): void;
 }
@@ -38,6 +40,7 @@ function participant(id: number, change: Partial<ParticipantView> = {}): Partici
     cameraOn: true,
     microphoneUnplugged: false,
     states: { connection: "connected", iceConnection: "connected", iceGathering: "complete", signaling: "stable" },
+    quality: { level: "good", cause: null, reducedTo: null },
     ...change,
   };
 }
@@ -92,6 +95,16 @@ function check(text: string): CodeCheck {
   return parts.length > 3 ? bad("tooManyWords") : { ok: true, normalized: parts.join("-"), problem: null, hasServer: false };
 }
 
+/** `uploadSlow.fair.360`: cause, level (fair) and lines (not reduced); `good` and `unknown` alone. */
+function quality(text: string): QualityView {
+  const [cause = "", level = "fair", lines] = text.split(".");
+  if (cause === "good" || cause === "unknown") return { level: cause, cause: null, reducedTo: null };
+  return { level: level as QualityView["level"], cause: cause as QualityView["cause"], reducedTo: lines === undefined ? null : Number(lines) };
+}
+
+/** One of each, for calls of many. */
+const MIXED = ["uploadSlow.fair.360", "good", "theirUploadSlow.poor.180", "downloadLossy.poor", "delayLong", "computerBusy.fair.540", "unknown", "downloadFreezes", "uploadLossy"];
+
 /** `scenario`: names joined by commas, see {@link apply}. */
 export function createFake(scenario: string): Backend {
   let listener: (message: UiMessage) => void = () => undefined;
@@ -145,6 +158,10 @@ export function createFake(scenario: string): Backend {
         participants: Array.from({ length: count }, (_, i) => participant(i + 2, change)),
       });
     },
+    quality(text) {
+      const mixed = (i: number) => quality(MIXED[i % MIXED.length] ?? "good");
+      fake.view({ participants: call.participants.map((one, i) => ({ ...one, quality: text === "mixed" ? mixed(i) : quality(text) })) });
+    },
     skipFrames(count) {
       for (const stream of streams.values()) stream.skip = count;
     },
@@ -196,6 +213,9 @@ export function createFake(scenario: string): Backend {
       case "unplugged":
         fake.view({ participants: call.participants.map((one) => ({ ...one, microphoneUnplugged: true })) });
         break;
+      case "quality":
+        fake.quality(value || "mixed");
+        break;
       case "creating":
         fake.view({ state: { name: "joining" }, signaling: "connecting" });
         break;
@@ -228,17 +248,23 @@ export function createFake(scenario: string): Backend {
 
   function stats() {
     const t = performance.now() / 1000;
+    // A dip now and then, so that plots have something to show. Counters only grow.
+    const dip = Math.max(0, Math.sin(t / 9) - 0.8) * 5;
+    const swell = 25_000 * Math.sin(t / 4);
+    const lines = dip > 0.4 ? 360 : 720;
+    const width = dip > 0.4 ? 640 : 1280;
+    const frames = Math.round(t * 30);
     return {
       timestamp: Date.now(),
       participants: call.participants.map(({ id }) => ({
         id,
-        "outbound-rtp:video": { bytesSent: Math.round(t * 240_000), packetsSent: Math.round(t * 220), framesEncoded: Math.round(t * 30), frameWidth: 1280, frameHeight: 720, keyFramesEncoded: 3, nackCount: 4, pliCount: 1, totalEncodeTime: t * 0.12 },
+        "outbound-rtp:video": { bytesSent: Math.round(t * 240_000 + 4 * swell), packetsSent: Math.round(t * 220), framesEncoded: frames, framesPerSecond: 30 - 8 * dip, frameWidth: width, frameHeight: lines, keyFramesEncoded: 3, nackCount: 4, pliCount: 1, totalEncodeTime: t * 30 * 0.0062 + 0.04 * Math.sin(t / 3), targetBitrate: 2_000_000 },
         "outbound-rtp:audio": { bytesSent: Math.round(t * 4000), packetsSent: Math.round(t * 50) },
-        "inbound-rtp:video": { bytesReceived: Math.round(t * 210_000), packetsReceived: Math.round(t * 200), packetsLost: 12, framesReceived: Math.round(t * 30), framesDecoded: Math.round(t * 30), frameWidth: 1280, frameHeight: 720, freezeCount: 0, nackCount: 6, pliCount: 1, jitterBufferDelay: t * 30 * 0.021, jitterBufferEmittedCount: Math.round(t * 30) },
+        "inbound-rtp:video": { bytesReceived: Math.round(t * 210_000 + swell), packetsReceived: Math.round(t * 200), packetsLost: Math.round(t * 0.6), framesReceived: frames, framesDecoded: frames, framesPerSecond: 29.6, frameWidth: 1280, frameHeight: 720, freezeCount: 0, nackCount: 6, pliCount: 1, jitterBufferDelay: t * 30 * 0.021 + 0.3 * Math.sin(t / 3), jitterBufferEmittedCount: frames },
         "inbound-rtp:audio": { bytesReceived: Math.round(t * 4100), packetsReceived: Math.round(t * 50), packetsLost: 1, concealedSamples: 960, concealmentEvents: 3, fecSamples: 1920, dredSamples: 480, insertedSamplesForDeceleration: 240, removedSamplesForAcceleration: 1440, totalAudioEnergy: t * 0.0004, totalSamplesDuration: t, jitterBufferTargetDelay: t * 48_000 * 0.03, totalSamplesReceived: Math.round(t * 48_000), jitterBufferDelay: t * 48_000 * 0.04, jitterBufferEmittedCount: Math.round(t * 48_000) },
-        "remote-inbound-rtp:video": { fractionLost: 0.002, roundTripTime: 0.038, packetsLost: 3, jitter: 0.004 },
+        "remote-inbound-rtp:video": { fractionLost: 0.002 + 0.05 * dip, roundTripTime: 0.038, packetsLost: 3, jitter: 0.004 },
         "remote-inbound-rtp:audio": { fractionLost: 0, roundTripTime: 0.037, packetsLost: 0, jitter: 0.003 },
-        pair: { currentRoundTripTime: 0.038, availableOutgoingBitrate: 2_400_000, localCandidateType: "host", remoteCandidateType: "host" },
+        pair: { currentRoundTripTime: 0.038 + 0.006 * Math.sin(t * 1.7) + 0.07 * dip, availableOutgoingBitrate: 2_900_000 - 1_200_000 * dip, localCandidateType: "host", remoteCandidateType: "host" },
       })),
     };
   }
@@ -329,7 +355,10 @@ export function createFake(scenario: string): Backend {
       listener({ type: "recentCalls", recentCalls });
     },
     copyText: async (text: string) => note("copyText", text),
-    stats: async () => stats(),
+    async stats() {
+      note("stats");
+      return stats();
+    },
     async subscribeVideo(tile: VideoTile, frame: (bytes: Uint8Array<ArrayBuffer>) => void) {
       note("subscribeVideo", tile);
       const id = nextStream++;

@@ -18,6 +18,7 @@ const jon: ParticipantView = {
   microphoneUnplugged: false,
   cameraOn: true,
   states: { connection: "connected", iceConnection: "connected", iceGathering: "complete", signaling: "stable" },
+  quality: { level: "good", cause: null, reducedTo: null },
 };
 
 /** Everything a backend can be asked, answered with success; single answers can be replaced. */
@@ -263,7 +264,31 @@ describe("App", () => {
       expect(backend.setFullscreen).toHaveBeenLastCalledWith(false);
     });
 
-    it("leaves open settings open", () => {
+    it("says politely once how a connection has changed, and nothing of an interruption", () => {
+    const quality = (level: "good" | "fair" | "poor", cause: "uploadSlow" | "interrupted" | null, reducedTo: number | null = null) => inCall({ participants: [{ ...jon, quality: { level, cause, reducedTo } }] });
+    const said: string[] = [];
+    app.subscribe(({ announcement }) => {
+      if (announcement.polite !== said.at(-1)) said.push(announcement.polite);
+    });
+    quality("good", null);
+    clock.advance(BATCH_MS);
+    said.length = 0;
+    for (const lines of [360, 360, 540]) {
+      quality("fair", "uploadSlow", lines);
+      clock.advance(BATCH_MS);
+    }
+    expect(said.at(-1)).toBe("Jon: Fair connection. Your upload is slow: picture reduced to 360p.");
+    const count = said.length;
+    quality("poor", "interrupted");
+    clock.advance(BATCH_MS);
+    expect(said).toHaveLength(count);
+    quality("fair", "uploadSlow", 360);
+    quality("good", null);
+    clock.advance(BATCH_MS);
+    expect(said.at(-1)).toContain("The connection to Jon is good again.");
+  });
+
+  it("leaves open settings open", () => {
       inCall();
       app.openSettings("sound");
       ended("hungUp", 2000);

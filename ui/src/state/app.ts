@@ -24,6 +24,7 @@ import { Levels, type LevelFrame } from "./levels";
 import { Notes, type Note } from "./notes";
 import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
 import { completed, DEFAULT_SETTINGS, type Processing, type Settings } from "./settings";
+import { QualityNews } from "./quality";
 import { testSoundProblem } from "./readiness";
 import { Speaking } from "./speaking";
 import { CallClock } from "./time";
@@ -119,6 +120,7 @@ export class App {
   #heardUntil = 0;
   #heardTimer: number | null = null;
   #hints = new HintRules();
+  #quality = new QualityNews();
   /** The hint that was told last, while it lasts. */
   #hint: ToldHint | null = null;
   /** The command about the microphone that the app is busy with. */
@@ -398,6 +400,10 @@ export class App {
     this.#set({ statsOpen: !this.#model.statsOpen });
   }
 
+  openStats(): void {
+    if (!this.#model.statsOpen) this.#set({ statsOpen: true });
+  }
+
   toggleFullScreen(): void {
     this.#fullScreen(!this.#model.fullScreen);
   }
@@ -530,6 +536,7 @@ export class App {
     if (this.#model.screen !== "call") this.#leaveCallScreen();
     this.#deviceNotes(before, call);
     this.#unpluggedNotes(before, call);
+    for (const sentence of this.#quality.update(this.#model.screen === "call" ? call.participants : [])) this.#announcer.polite(sentence);
     this.#tellHint();
   }
 

@@ -2,36 +2,48 @@
 
 import type { CallView, ParticipantView } from "../bindings";
 import { m } from "../paraglide/messages.js";
+import { isInterrupted, nameOf } from "./person";
+import { aboutPerson, allGood, qualityText, worstQuality } from "./quality";
+
+export { isConnecting, isInterrupted, nameOf } from "./person";
 
 export interface ConnectionText {
-  tone: "good" | "pending" | "broken";
+  tone: "good" | "pending" | "fair" | "poor" | "broken";
   title: string;
   detail: string;
+  /** Of three; `null` while there is nothing measured to show. */
+  bars: 1 | 2 | 3 | null;
 }
 
 export function connectionText(call: CallView): ConnectionText {
-  const names = call.participants;
-  const first = names[0];
+  const people = call.participants;
+  const first = people[0];
   switch (call.state.name) {
     case "reconnecting":
-      return { tone: "broken", title: m.state_reconnecting(), detail: first ? m.state_to({ name: nameOf(first) }) : "" };
+      return { tone: "broken", title: m.state_reconnecting(), detail: first ? m.state_to({ name: nameOf(first) }) : "", bars: null };
     case "connected":
-      if (call.signaling === "lost") return { tone: "pending", title: m.state_connected(), detail: m.state_server_lost() };
-      return { tone: "good", title: m.state_connected(), detail: connectedDetail(names) };
+      return connectedText(call);
     default:
-      return { tone: "pending", title: m.state_connecting(), detail: first ? m.state_to({ name: nameOf(first) }) : "" };
+      return { tone: "pending", title: m.state_connecting(), detail: first ? m.state_to({ name: nameOf(first) }) : "", bars: null };
   }
+}
+
+function connectedText({ participants, signaling }: CallView): ConnectionText {
+  const worst = worstQuality(participants);
+  if (worst !== null) {
+    const { level, bars, title, cause } = worst.text;
+    const detail = participants.length === 1 ? cause : aboutPerson(nameOf(worst.participant), cause);
+    return { tone: level, title, detail, bars };
+  }
+  if (signaling === "lost") return { tone: "pending", title: m.state_connected(), detail: m.state_server_lost(), bars: null };
+  const good = allGood(participants);
+  return { tone: "good", title: good ? m.quality_good() : m.state_connected(), detail: connectedDetail(participants), bars: good ? 3 : null };
 }
 
 function connectedDetail(participants: readonly ParticipantView[]): string {
   const first = participants[0];
   if (participants.length === 1 && first) return m.state_two({ name: nameOf(first) });
   return m.state_people({ count: participants.length + 1 });
-}
-
-/** The name they gave, or a word in its place. */
-export function nameOf(participant: Pick<ParticipantView, "name">): string {
-  return participant.name || m.somebody();
 }
 
 /** What the connection to somebody is busy with, for the stage. */
@@ -43,24 +55,16 @@ export function connectingStep(participant: ParticipantView): string {
   return m.step_signaling();
 }
 
-/** Whether the connection to one person among several is interrupted. */
-export function isInterrupted(participant: ParticipantView): boolean {
-  const { connection, iceConnection } = participant.states;
-  return connection === "disconnected" || connection === "failed" || iceConnection === "disconnected" || iceConnection === "failed";
-}
-
-export function isConnecting(participant: ParticipantView): boolean {
-  return participant.states.connection === "new" || participant.states.connection === "connecting" || participant.states.connection === "";
-}
-
 /** What a screen reader says about a picture. */
 export function pictureLabel(participant: ParticipantView, speaking: boolean): string {
+  const quality = qualityText(participant)?.level;
   const parts = [
     speaking ? m.picture_speaking() : null,
     participant.microphoneMuted ? m.picture_muted() : null,
     participant.microphoneUnplugged ? m.picture_unplugged() : null,
     participant.cameraOn ? m.picture_camera_on() : m.picture_camera_off(),
     isInterrupted(participant) ? m.picture_interrupted() : null,
+    quality === "fair" ? m.picture_fair() : quality === "poor" ? m.picture_poor() : null,
   ];
   return m.picture_label({ name: nameOf(participant), details: parts.filter((part) => part !== null).join(", ") });
 }

@@ -84,12 +84,12 @@ describe("sentences", () => {
   });
 
   it("claim no more than the states say", () => {
-    const person = { id: 2, name: "", microphoneMuted: true, microphoneUnplugged: false, cameraOn: false, states: { connection: "new", iceConnection: "checking", iceGathering: "", signaling: "" } };
+    const person = { id: 2, name: "", microphoneMuted: true, microphoneUnplugged: false, cameraOn: false, states: { connection: "new", iceConnection: "checking", iceGathering: "", signaling: "" }, quality: { level: "unknown" as const, cause: null, reducedTo: null } };
     expect(connectingStep(person)).toBe("Looking for a way to Somebody…");
     expect(pictureLabel(person, false)).toBe("Somebody, microphone muted, camera off");
     const call = { ...NO_CALL, participants: [{ ...person, name: "Jon" }] };
     expect(connectionText({ ...call, state: { name: "connecting" } })).toMatchObject({ tone: "pending", title: "Connecting…" });
-    expect(connectionText({ ...call, state: { name: "connected" } })).toEqual({ tone: "good", title: "Connected", detail: "With Jon, encrypted" });
+    expect(connectionText({ ...call, state: { name: "connected" } })).toEqual({ tone: "good", title: "Connected", detail: "With Jon, encrypted", bars: null });
     expect(connectionText({ ...call, state: { name: "connected" }, signaling: "lost" }).tone).toBe("pending");
     expect(connectionText({ ...call, state: { name: "reconnecting" } })).toMatchObject({ tone: "broken", title: "Interrupted" });
   });

@@ -175,7 +175,7 @@ describe("a call from beginning to end", () => {
     expect(await page.getByTestId("reach").textContent()).toContain("Works on this network. To call across the internet, set a server.");
     await page.evaluate(() => window.ahoyFake?.join(1));
     await page.getByTestId("call").waitFor();
-    expect(await page.getByTestId("connection-state").textContent()).toContain("Connected");
+    expect(await page.getByTestId("connection-state").textContent()).toContain("Good connection");
     await page.getByTestId("mute").click();
     expect(await page.getByTestId("mute").getAttribute("aria-pressed")).toBe("true");
     expect(await page.getByTestId("mute").textContent()).toContain("Muted");
@@ -774,6 +774,22 @@ describe("closing the window in a call", () => {
     await page.evaluate(() => window.ahoyFake?.send({ type: "closeRequested" }));
     await page.getByTestId("close-window").click();
     expect(await commands(page, "closeWindow")).toHaveLength(1);
+  });
+});
+
+describe("full screen", () => {
+  it("hides the strip after three seconds without the pointer, and brings it back", async () => {
+    const { page } = await open("still,call", { clock: true });
+    await page.keyboard.press("f");
+    await page.locator(".call.floating").waitFor();
+    for (let i = 0; i < 2; i++) await page.clock.runFor(1000);
+    expect(await page.locator(".call.hidden").count()).toBe(0);
+    for (let i = 0; i < 2; i++) await page.clock.runFor(1000);
+    await page.locator(".call.hidden").waitFor({ state: "attached" });
+    for (let i = 0; i < 5; i++) await page.clock.runFor(1000);
+    expect(await page.locator(".call.hidden").count()).toBe(1);
+    await page.mouse.move(600, 300);
+    await page.locator(".call.hidden").waitFor({ state: "detached" });
   });
 });
 

@@ -60,6 +60,11 @@ const SCREENS: Screen[] = [
   { name: "call-grid-5", scenario: "still,call:4" },
   { name: "call-grid-10", scenario: "still,call:9" },
   { name: "call-reconnecting", scenario: "still,reconnecting" },
+  { name: "call-quality-fair", scenario: "still,call,quality:uploadSlow.fair.360" },
+  { name: "call-quality-poor", scenario: "still,call,muted,unplugged,quality:theirUploadSlow.poor.180" },
+  { name: "call-quality-unknown", scenario: "still,call,quality:unknown" },
+  { name: "call-quality-grid-5", scenario: "still,call:4,quality" },
+  { name: "call-quality-grid-10", scenario: "still,call:9,quality" },
   { name: "call-sound-menu", scenario: "still,call", act: async (page) => void (await page.getByTestId("mute-menu").click()) },
   {
     name: "call-voice-menu",
@@ -115,6 +120,14 @@ const SCREENS: Screen[] = [
       await page.locator("[data-stat=sent]").waitFor();
     },
   },
+  {
+    name: "call-stats-several",
+    scenario: "still,call:4,quality",
+    act: async (page) => {
+      await page.getByTestId("stats-toggle").click();
+      await page.locator("[data-stat=sent]").first().waitFor();
+    },
+  },
   { name: "call-invite", scenario: "still,call", act: async (page) => void (await page.keyboard.press("i")) },
   { name: "call-full-screen", scenario: "still,call", act: async (page) => void (await page.keyboard.press("f")) },
   { name: "call-note", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.event({ type: "deviceProblem", kind: "camera", problem: "lost", detail: "" })) },
@@ -156,7 +169,7 @@ describe.each(["light", "dark"])("%s", (theme) => {
 });
 
 describe("360 x 480", () => {
-  const NARROW = SCREENS.filter(({ name }) => !["call-full-screen", "call-sound-menu", "call-voice-menu", "call-picture-menu", "call-stats"].includes(name));
+  const NARROW = SCREENS.filter(({ name }) => !["call-full-screen", "call-sound-menu", "call-voice-menu", "call-picture-menu", "call-stats", "call-stats-several"].includes(name));
   it.each(NARROW)("$name", async ({ name, scenario, act }) => {
     const { page } = await open(scenario, { width: 360, height: 480 });
     await act?.(page);
@@ -188,7 +201,7 @@ describe("360 x 480", () => {
 });
 
 describe("other needs", () => {
-  it.each(["home", "waiting", "call", "ended", "settings-picture"])("%s with twice the text size", async (name) => {
+  it.each(["home", "waiting", "call", "call-quality-poor", "call-stats", "ended", "settings-picture"])("%s with twice the text size", async (name) => {
     const screen = SCREENS.find((one) => one.name === name);
     if (!screen) throw new Error(name);
     const { page } = await open(screen.scenario);
@@ -200,7 +213,7 @@ describe("other needs", () => {
     await shot(page, `${name}-text-200`);
   });
 
-  it.each(["home", "call", "settings-server"])("%s in forced colours", async (name) => {
+  it.each(["home", "call", "call-quality-grid-5", "call-stats", "settings-server"])("%s in forced colours", async (name) => {
     const screen = SCREENS.find((one) => one.name === name);
     if (!screen) throw new Error(name);
     const { page } = await open(screen.scenario, { forcedColors: "active" });

@@ -34,6 +34,8 @@ export interface OpenOptions {
   height?: number;
   forcedColors?: "active";
   reducedMotion?: "reduce";
+  /** Time stands still until the test moves it by `page.clock`. */
+  clock?: boolean;
 }
 
 let browser: Browser;
@@ -54,7 +56,7 @@ export function useBrowser(): void {
 }
 
 /** `scenario`: as in src/fake/fake.ts. */
-export async function open(scenario: string, { width = 1280, height = 800, forcedColors, reducedMotion }: OpenOptions = {}): Promise<Opened> {
+export async function open(scenario: string, { width = 1280, height = 800, forcedColors, reducedMotion, clock = false }: OpenOptions = {}): Promise<Opened> {
   const page = await browser.newPage({ viewport: { width, height }, forcedColors: forcedColors ?? null, reducedMotion: reducedMotion ?? null });
   page.setDefaultTimeout(10_000);
   const errors: string[] = [];
@@ -63,6 +65,7 @@ export async function open(scenario: string, { width = 1280, height = 800, force
   page.on("console", (message) => {
     if (message.type() === "error" || message.text().includes("Content Security Policy")) errors.push(message.text());
   });
+  if (clock) await page.clock.install();
   await page.goto(`${inject("address")}/?fake=${scenario}`);
   await page.locator("[data-testid=home], [data-testid=lobby], [data-testid=waiting], [data-testid=call], [data-testid=ended]").first().waitFor();
   await page.evaluate(() => document.fonts.ready);
