@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use ahoy_bandwidth::simulator::{
-    LossModel, Outcome, Scenario, TcpVariant, all, competing, named, rfc8867, run, start, steady,
-    step, with_loss, with_tcp,
+    LossModel, Outcome, Scenario, Summary, TcpVariant, all, competing, named, rfc8867, run, start,
+    steady, step, with_loss, with_tcp,
 };
 
 /// Measuring begins so long after a flow has.
@@ -54,6 +54,7 @@ fn main() {
         table(&cases.map(lossy));
     });
     section("Sharing", &sharing);
+    section("Several seeds", &seeds);
 }
 
 fn aims() {
@@ -143,6 +144,46 @@ fn line(outcome: &Outcome, flow: usize) {
         got.delay_p50,
         got.delay_p95,
     );
+}
+
+/// The scenarios in which chance decides much, with other random numbers.
+fn seeds() {
+    const SEEDS: u64 = 8;
+    let seconds = Duration::from_secs;
+    println!(
+        "| scenario | use % | goodput % | queue p95 ms | frames/s | frozen %, mean / worst | longest gap ms, mean / worst |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let lossy = [1000.0, 4000.0].map(|kbps| Scenario {
+        name: format!("{kbps} kbit/s, 20 % loss"),
+        ..with_loss(kbps, LossModel::Random(0.2))
+    });
+    for scenario in named().into_iter().chain(lossy).chain([step()]) {
+        let (from, to) = match scenario.name.starts_with("step") {
+            true => (seconds(20), seconds(50)),
+            false => (SETTLING, scenario.duration),
+        };
+        let seeded = (1..=SEEDS).map(|seed| Scenario {
+            seed,
+            ..scenario.clone()
+        });
+        let got: Vec<_> = seeded.map(|one| run(&one).summary(0, from, to)).collect();
+        let mean =
+            |value: fn(&Summary) -> f64| got.iter().map(value).sum::<f64>() / got.len() as f64;
+        let worst = |value: fn(&Summary) -> f64| got.iter().map(value).fold(0.0, f64::max);
+        println!(
+            "| {} | {:.0} | {:.1} | {:.0} | {:.1} | {:.1} / {:.1} | {:.0} / {:.0} |",
+            scenario.name,
+            mean(|got| got.link_use) * 100.0,
+            mean(|got| got.goodput) * 100.0,
+            mean(|got| got.queue_p95),
+            mean(|got| got.frame_rate),
+            mean(|got| got.frozen) * 100.0,
+            worst(|got| got.frozen) * 100.0,
+            mean(|got| got.longest_gap),
+            worst(|got| got.longest_gap),
+        );
+    }
 }
 
 fn sharing() {

@@ -84,8 +84,10 @@ const MAX_DRAIN: f64 = 0.5;
 /// Difference of delay between packets, in ms, that pacing and cross traffic cause. What is beyond
 /// it is the path's jitter: where packets stay in order, one that is late makes those behind it
 /// late too, and the least delay of a moment lies so many times as much above the least of all.
-const ORDINARY_JITTER: f64 = 8.0;
-const NOISE: f64 = 10.0;
+const ORDINARY_JITTER: f64 = 12.0;
+const NOISE: f64 = 20.0;
+/// More than this, in ms, is a queue in any case.
+const MAX_NOISE: f64 = 100.0;
 /// A fall below this share of what it was within [`DROP_TIME`] is a drop of capacity.
 const DROP: f64 = 0.65;
 const DROP_TIME: Duration = Duration::from_secs(3);
@@ -598,7 +600,7 @@ impl Estimator {
 
     /// Queue in ms that may be jitter.
     fn noise(&self) -> f64 {
-        NOISE * (self.queue.jitter() - ORDINARY_JITTER).max(0.0)
+        (NOISE * (self.queue.jitter() - ORDINARY_JITTER)).clamp(0.0, MAX_NOISE)
     }
 
     fn is_application_limited(&self) -> bool {
