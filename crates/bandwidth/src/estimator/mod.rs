@@ -419,6 +419,7 @@ impl Estimator {
         let worse = self
             .arriving()
             .is_some_and(|rate| rate < 0.5 * self.estimate);
+        let worse = worse || self.has_collapsed_at_once();
         if !answered && !worse {
             return false;
         }
@@ -430,12 +431,21 @@ impl Estimator {
     }
 
     fn has_collapsed(&self) -> bool {
-        let queue = COLLAPSE_QUEUE * self.tolerance() + 2.0 * self.queue.jitter() + self.noise();
-        let slow = self.queue.latest(LATEST_PACKETS) > queue
+        let slow = self.queue.latest(LATEST_PACKETS) > self.collapse_queue()
             && self
                 .arriving_now()
                 .is_some_and(|rate| rate < COLLAPSE * self.estimate);
-        slow || (self.queue.latest(TRICKLE_PACKETS) > queue && self.trickling().is_some())
+        slow || self.has_collapsed_at_once()
+    }
+
+    /// The same to a fraction, which a few packets show.
+    fn has_collapsed_at_once(&self) -> bool {
+        self.queue.latest(TRICKLE_PACKETS) > self.collapse_queue() && self.trickling().is_some()
+    }
+
+    /// Queue in ms that a collapse has at least.
+    fn collapse_queue(&self) -> f64 {
+        COLLAPSE_QUEUE * self.tolerance() + 2.0 * self.queue.jitter() + self.noise()
     }
 
     /// What arrives at this very moment, if that is a fraction of the estimate.
