@@ -1,15 +1,16 @@
 //! Congestion control in the simulator: the tables of `docs/bandwidth.md`.
 //!
 //! `cargo bench -p ahoy-bandwidth` prints all of them, `cargo bench -p ahoy-bandwidth -- trace 5.1`
-//! how the scenarios whose name contains `5.1` went, every 50 ms.
+//! how the scenarios whose name contains `5.1` went, every 50 ms, and `-- Profiles` only the tables
+//! whose title contains that.
 
 #![expect(clippy::print_stdout, reason = "the tables are what it is for")]
 
 use std::time::Duration;
 
 use ahoy_bandwidth::simulator::{
-    LossModel, Outcome, Scenario, TcpVariant, all, competing, named, rfc8867, run, start, steady,
-    step, with_loss, with_tcp,
+    LossModel, Outcome, Scenario, Summary, TcpVariant, all, competing, named, rfc8867, run, start,
+    steady, step, with_loss, with_tcp,
 };
 
 /// Measuring begins so long after a flow has.
@@ -31,18 +32,29 @@ fn main() {
             .for_each(trace);
         return;
     }
-    aims();
-    println!("\nRFC 8867\n");
-    table(&rfc8867());
-    println!("\nProfiles\n");
-    table(&named());
-    println!("\nOne call on a link that does not change\n");
-    table(&[250.0, 500.0, 1000.0, 2000.0, 4000.0].map(steady));
-    println!("\nRandom loss\n");
-    let lossy = |(kbps, share)| with_loss(kbps, LossModel::Random(share));
-    let cases = [(1000.0, 0.05), (1000.0, 0.2), (4000.0, 0.05), (4000.0, 0.2)];
-    table(&cases.map(lossy));
-    sharing();
+    let only = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let section = |title: &str, print: &dyn Fn()| {
+        if only
+            .as_ref()
+            .is_none_or(|only| title.contains(only.as_str()))
+        {
+            println!("\n{title}\n");
+            print();
+        }
+    };
+    section("Aims", &aims);
+    section("RFC 8867", &|| table(&rfc8867()));
+    section("Profiles", &|| table(&named()));
+    section("One call on a link that does not change", &|| {
+        table(&[250.0, 500.0, 1000.0, 2000.0, 4000.0].map(steady));
+    });
+    section("Random loss", &|| {
+        let lossy = |(kbps, share)| with_loss(kbps, LossModel::Random(share));
+        let cases = [(1000.0, 0.05), (1000.0, 0.2), (4000.0, 0.05), (4000.0, 0.2)];
+        table(&cases.map(lossy));
+    });
+    section("Sharing", &sharing);
+    section("Several seeds", &seeds);
 }
 
 fn aims() {
@@ -85,9 +97,9 @@ fn aims() {
 
 fn table(scenarios: &[Scenario]) {
     println!(
-        "| scenario | flow | kbit/s | use % | goodput % | queue p50 / p95 ms | loss % | frames/s | longest gap ms | frozen % | capture to complete p50 / p95 ms |"
+        "| scenario | flow | kbit/s | use % | goodput % | queue p50 / p95 ms | loss % | frames/s | longest gap ms | frozen % | key frames asked for / dropped / left out | capture to shown p50 / p95 ms |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for scenario in scenarios {
         let outcome = run(scenario);
         let calls = (0..scenario.flows.len()).filter(|flow| outcome.is_media(*flow));
@@ -100,7 +112,7 @@ fn table(scenarios: &[Scenario]) {
                 .map(|flow| outcome.summary(flow, from, scenario.duration).link_use)
                 .sum();
             println!(
-                "| {} | all | | {:.0} | | | | | | | |",
+                "| {} | all | | {:.0} | | | | | | | | |",
                 scenario.name,
                 total * 100.0
             );
@@ -110,10 +122,11 @@ fn table(scenarios: &[Scenario]) {
 
 fn line(outcome: &Outcome, flow: usize) {
     let scenario = &outcome.scenario;
+    let trace = &outcome.traces[flow];
     let from = scenario.flows[flow].start + SETTLING;
     let got = outcome.summary(flow, from, scenario.duration);
     println!(
-        "| {} | {} | {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} | {:.1} | {:.0} | {:.1} | {:.0} / {:.0} |",
+        "| {} | {} | {:.0} | {:.0} | {:.0} | {:.0} / {:.0} | {:.1} | {:.1} | {:.0} | {:.1} | {} / {} / {} | {:.0} / {:.0} |",
         scenario.name,
         flow + 1,
         got.kbps,
@@ -125,13 +138,55 @@ fn line(outcome: &Outcome, flow: usize) {
         got.frame_rate,
         got.longest_gap,
         got.frozen * 100.0,
+        trace.key_frame_requests,
+        trace.pictures_dropped,
+        trace.frames_left_out,
         got.delay_p50,
         got.delay_p95,
     );
 }
 
+/// The scenarios in which chance decides much, with other random numbers.
+fn seeds() {
+    const SEEDS: u64 = 8;
+    let seconds = Duration::from_secs;
+    println!(
+        "| scenario | use % | goodput % | queue p95 ms | frames/s | frozen %, mean / worst | longest gap ms, mean / worst |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let lossy = [1000.0, 4000.0].map(|kbps| Scenario {
+        name: format!("{kbps} kbit/s, 20 % loss"),
+        ..with_loss(kbps, LossModel::Random(0.2))
+    });
+    for scenario in named().into_iter().chain(lossy).chain([step()]) {
+        let (from, to) = match scenario.name.starts_with("step") {
+            true => (seconds(20), seconds(50)),
+            false => (SETTLING, scenario.duration),
+        };
+        let seeded = (1..=SEEDS).map(|seed| Scenario {
+            seed,
+            ..scenario.clone()
+        });
+        let got: Vec<_> = seeded.map(|one| run(&one).summary(0, from, to)).collect();
+        let mean =
+            |value: fn(&Summary) -> f64| got.iter().map(value).sum::<f64>() / got.len() as f64;
+        let worst = |value: fn(&Summary) -> f64| got.iter().map(value).fold(0.0, f64::max);
+        println!(
+            "| {} | {:.0} | {:.1} | {:.0} | {:.1} | {:.1} / {:.1} | {:.0} / {:.0} |",
+            scenario.name,
+            mean(|got| got.link_use) * 100.0,
+            mean(|got| got.goodput) * 100.0,
+            mean(|got| got.queue_p95),
+            mean(|got| got.frame_rate),
+            mean(|got| got.frozen) * 100.0,
+            worst(|got| got.frozen) * 100.0,
+            mean(|got| got.longest_gap),
+            worst(|got| got.longest_gap),
+        );
+    }
+}
+
 fn sharing() {
-    println!("\nSharing\n");
     println!(
         "| beside | link kbit/s | queue ms | share of the call % | both % | queue p50 / p95 ms | longest gap ms |"
     );

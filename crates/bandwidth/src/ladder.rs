@@ -46,6 +46,8 @@ const UP_AFTER: Duration = Duration::from_millis(600);
 const MAX_UP_AFTER: Duration = Duration::from_secs(20);
 /// Down again this soon after going up: that was a mistake.
 const MISTAKE: Duration = Duration::from_secs(8);
+/// A fall by so many rungs ends one below the suited one.
+const DEEP: usize = 3;
 /// The way up is free again after this long without one.
 const FORGIVEN: Duration = Duration::from_secs(30);
 /// Sizes are multiples of this: chroma has half of it.
@@ -146,7 +148,10 @@ impl Ladder {
             self.up_after = (self.up_after * 2).min(MAX_UP_AFTER);
             self.mistake_at = Some(now);
         }
-        self.current = to;
+        // After such a fall the queue is full: a smaller key frame is through sooner.
+        let is_camera = self.preference == DegradationPreference::Balanced;
+        let deep = is_camera && self.current.saturating_sub(to) >= DEEP;
+        self.current = to.saturating_sub(usize::from(deep));
     }
 
     fn go_up(&mut self, now: Instant, to: usize) {
@@ -313,7 +318,8 @@ mod tests {
         // Within the hysteresis nothing changes.
         assert_eq!(ladder.update(ms(0), Bitrate::from_kbps(1250)), ceiling);
         let low = ladder.update(ms(10), Bitrate::from_kbps(400));
-        assert_eq!(low.to_string(), "480x270@30");
+        // One rung below the suited one: the key frame has to get through a full queue.
+        assert_eq!(low.to_string(), "320x180@30");
         assert_eq!(ladder.update(ms(500), high), low);
         assert_eq!(ladder.update(ms(1000), high), low);
         assert_eq!(ladder.update(ms(1100), high), ceiling);

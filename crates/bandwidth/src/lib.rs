@@ -16,6 +16,7 @@ pub mod estimator;
 pub mod governor;
 pub mod ladder;
 pub mod pacer;
+pub mod repair;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 

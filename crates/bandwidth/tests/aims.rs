@@ -75,6 +75,23 @@ fn loss_without_congestion_costs_little() {
     }
 }
 
+/// Repairs and the delay of playing smooth over what the path loses.
+#[test]
+fn a_bad_path_hardly_freezes_the_picture() {
+    let most = [
+        ("moderate", 0.1),
+        ("spiky", 0.06),
+        ("loss 10 %", 0.04),
+        ("loss 20 %", 0.06),
+        ("international", 0.4),
+    ];
+    for (name, most) in most {
+        let outcome = run(&profile(name));
+        let got = outcome.summary(0, seconds(5), seconds(60));
+        assert!(got.frozen <= most, "{name}: {got:?}");
+    }
+}
+
 #[test]
 fn shares_with_another_call() {
     for kbps in [1000.0, 2000.0, 4000.0] {

@@ -30,6 +30,13 @@ impl Delivered {
         }
     }
 
+    /// A packet was lost of which so many bytes do not matter: the path would have carried them.
+    pub(super) fn lost(&mut self, size: usize) {
+        if let Some((newest, _)) = self.packets.back().filter(|_| size > 0) {
+            self.packets.push_back((*newest, size));
+        }
+    }
+
     pub(super) fn reset(&mut self) {
         self.packets.clear();
     }

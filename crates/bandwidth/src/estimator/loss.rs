@@ -15,12 +15,18 @@ const MIN_TIME: Duration = Duration::from_millis(400);
 const NOTICED: f64 = 0.04;
 /// The cut has helped when the loss has fallen below this share of what it was.
 const HELPED: f64 = 0.6;
-/// The largest share that is believed to be the path's own.
-const MAX_OWN: f64 = 0.4;
+/// The largest share that is believed to be the path's own. With more, the cut stays: the path is
+/// as good as broken, and nothing speaks for sending more.
+const MAX_OWN: f64 = 0.5;
 /// What the rate is cut to for a test: more than is lost, and this at most and at least.
 const CUT: (f64, f64) = (0.5, 0.75);
+/// The same when what is believed is put to the test again: a rate that causes this much loss falls
+/// below [`HELPED`] of it with three quarters of it less.
+const DOUBTFUL_CUT: (f64, f64) = (0.5, 0.9);
 /// How long what a test has shown is believed.
 const BELIEVED: Duration = Duration::from_secs(15);
+/// Weight of an observation without a test.
+const FOLLOW: f64 = 0.2;
 
 /// What follows for the rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +51,8 @@ pub(super) struct Loss {
     /// Packets sent before this do not count.
     since: Option<Instant>,
     own: f64,
+    /// What the last test has shown to be the path's own.
+    proven: f64,
     recent: f64,
     test: Option<Test>,
     believed_at: Option<Instant>,
@@ -59,6 +67,12 @@ impl Loss {
     /// The share lost in the last observation.
     pub(super) fn recent(&self) -> f64 {
         self.recent
+    }
+
+    /// The share of what is lost that the path loses by itself.
+    pub(super) fn own_part(&self) -> f64 {
+        let recent = self.recent.max(self.own);
+        if recent > 0.0 { self.own / recent } else { 0.0 }
     }
 
     /// Whether the rate is being tested and should stay.
@@ -99,11 +113,17 @@ impl Loss {
         self.recent = loss;
         self.begin(now);
         if let Some(test) = self.test.take() {
+            let same = f64::midpoint(loss, test.loss);
             if loss < HELPED * test.loss {
                 self.own = self.own.min(loss);
+                self.proven = self.own;
                 return Verdict::Nothing;
             }
-            self.own = f64::midpoint(loss, test.loss).min(MAX_OWN);
+            if same > MAX_OWN {
+                return Verdict::Nothing;
+            }
+            self.own = same;
+            self.proven = self.own;
             self.believed_at = Some(now);
             return Verdict::Restore(test.rate);
         }
@@ -114,14 +134,21 @@ impl Loss {
             && self
                 .believed_at
                 .is_none_or(|at| now.saturating_duration_since(at) > BELIEVED);
-        if excess > NOTICED + chance || doubtful {
+        let (most, least) = CUT;
+        let cut = if excess > NOTICED + chance {
+            Some((1.0 - 1.5 * excess).clamp(most, least))
+        } else if doubtful {
+            let (most, least) = DOUBTFUL_CUT;
+            Some((1.0 - 0.75 * loss).clamp(most, least))
+        } else {
+            None
+        };
+        if let Some(cut) = cut {
             self.test = Some(Test { loss, rate });
-            let (most, least) = CUT;
-            return Verdict::Cut((1.0 - 1.5 * excess).clamp(most, least));
+            return Verdict::Cut(cut);
         }
-        if excess < 0.0 {
-            self.own += 0.3 * excess;
-        }
+        // By itself it falls and comes back, but never rises beyond what a test has shown.
+        self.own = (self.own + FOLLOW * excess).min(self.proven);
         Verdict::Nothing
     }
 

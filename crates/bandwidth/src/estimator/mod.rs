@@ -70,11 +70,24 @@ const LONG_QUEUE: f64 = 2.5;
 /// so many times the tolerance on: the path has become much slower.
 const COLLAPSE: f64 = 0.6;
 const COLLAPSE_QUEUE: f64 = 3.0;
+const LATEST_PACKETS: usize = 5;
+/// When less than this share arrives, over this time, the last few packets are enough: waiting for
+/// more would only fill the queue.
+const TRICKLE: f64 = 0.25;
+const TRICKLE_TIME: Duration = Duration::from_millis(60);
+const TRICKLE_PACKETS: usize = 3;
 /// While the queue is longer than so many times the tolerance, less is sent so that it empties;
 /// how much less per ms, and at most.
 const DRAIN_FROM: f64 = 2.0;
 const DRAIN_PER_MS: f64 = 1.0 / 300.0;
 const MAX_DRAIN: f64 = 0.5;
+/// Difference of delay between packets, in ms, that pacing and cross traffic cause. What is beyond
+/// it is the path's jitter: where packets stay in order, one that is late makes those behind it
+/// late too, and the least delay of a moment lies so many times as much above the least of all.
+const ORDINARY_JITTER: f64 = 12.0;
+const NOISE: f64 = 20.0;
+/// More than this, in ms, is a queue in any case.
+const MAX_NOISE: f64 = 100.0;
 /// A fall below this share of what it was within [`DROP_TIME`] is a drop of capacity.
 const DROP: f64 = 0.65;
 const DROP_TIME: Duration = Duration::from_secs(3);
@@ -268,7 +281,7 @@ impl Estimator {
                 && !self.competition.is_active()
                 && !self.loss.is_testing()
                 && self.before_outage.is_none()
-                && self.queue.standing() < DRAIN_FROM * self.tolerance(),
+                && self.queue.standing() < DRAIN_FROM * self.tolerance() + self.noise(),
             jitter: Duration::from_secs_f64(self.queue.jitter() / 1000.0),
         };
         self.prober.poll(now, situation)
@@ -314,6 +327,10 @@ impl Estimator {
         news.lost += usize::from(result.arrival.is_none());
         self.loss
             .reported(result.sent_at, result.arrival.is_none(), result.late);
+        if result.arrival.is_none() {
+            let part = self.loss.own_part();
+            self.delivered.lost((result.size as f64 * part) as usize);
+        }
         if let Some(arrival) = result.arrival {
             news.newest_sent = news.newest_sent.max(Some(result.sent_at));
             self.delivered.arrived(arrival, result.size);
@@ -358,7 +375,8 @@ impl Estimator {
         let standing = self.queue.standing();
         let queue = (standing, self.queue.peak());
         let yielded = self.congested_at.is_some();
-        self.competition.observe(elapsed, queue, yielded);
+        let seen = (queue.0 - self.noise(), queue.1 - self.noise());
+        self.competition.observe(elapsed, seen, yielded);
         if self.competition.is_active() {
             let round_trip = self.round_trip();
             let present = (self.estimate, elapsed);
@@ -387,10 +405,10 @@ impl Estimator {
     fn is_congested(&self, now: Instant) -> bool {
         let standing = self.queue.standing();
         let tolerance = self.tolerance();
-        let long = standing > LONG_QUEUE * tolerance + 2.0 * self.queue.jitter();
+        let long = standing > LONG_QUEUE * tolerance + 2.0 * self.queue.jitter() + self.noise();
         // What does not use the path does not fill it; a short queue is a passing one then.
         let over = self.trendline.usage() == Usage::Over
-            && standing > tolerance
+            && standing > tolerance + self.noise()
             && !self.is_application_limited();
         let Some(at) = self.congested_at else {
             return over || long || self.has_collapsed();
@@ -401,6 +419,7 @@ impl Estimator {
         let worse = self
             .arriving()
             .is_some_and(|rate| rate < 0.5 * self.estimate);
+        let worse = worse || self.has_collapsed_at_once();
         if !answered && !worse {
             return false;
         }
@@ -412,15 +431,31 @@ impl Estimator {
     }
 
     fn has_collapsed(&self) -> bool {
-        let queue = COLLAPSE_QUEUE * self.tolerance() + 2.0 * self.queue.jitter();
-        self.queue.latest() > queue
+        let slow = self.queue.latest(LATEST_PACKETS) > self.collapse_queue()
             && self
                 .arriving_now()
-                .is_some_and(|rate| rate < COLLAPSE * self.estimate)
+                .is_some_and(|rate| rate < COLLAPSE * self.estimate);
+        slow || self.has_collapsed_at_once()
+    }
+
+    /// The same to a fraction, which a few packets show.
+    fn has_collapsed_at_once(&self) -> bool {
+        self.queue.latest(TRICKLE_PACKETS) > self.collapse_queue() && self.trickling().is_some()
+    }
+
+    /// Queue in ms that a collapse has at least.
+    fn collapse_queue(&self) -> f64 {
+        COLLAPSE_QUEUE * self.tolerance() + 2.0 * self.queue.jitter() + self.noise()
+    }
+
+    /// What arrives at this very moment, if that is a fraction of the estimate.
+    fn trickling(&self) -> Option<f64> {
+        let rate = self.delivered.rate(TRICKLE_TIME)?;
+        (rate < TRICKLE * self.estimate).then_some(rate)
     }
 
     fn back_off(&mut self, now: Instant) {
-        let standing = self.queue.standing().max(self.queue.latest());
+        let standing = self.queue.standing().max(self.queue.latest(LATEST_PACKETS));
         let fullness = ((standing - self.tolerance()) / BACK_OFF_QUEUE).clamp(0.0, 1.0);
         let factor = BACK_OFF.0 + (BACK_OFF.1 - BACK_OFF.0) * fullness;
         self.congested_at = Some(now);
@@ -442,7 +477,8 @@ impl Estimator {
             .is_none_or(|at| now.saturating_duration_since(at) > self.round_trip() + RESPONSE);
         settled
             && self.trendline.usage() == Usage::Normal
-            && self.queue.standing() < DRAIN_FROM * self.tolerance() + self.queue.jitter()
+            && self.queue.standing()
+                < DRAIN_FROM * self.tolerance() + self.queue.jitter() + self.noise()
             && !self.loss.is_testing()
             && !self.is_application_limited()
     }
@@ -469,11 +505,13 @@ impl Estimator {
             GROWTH
         };
         let grown = self.estimate * (1.0 + growth * elapsed.as_secs_f64());
-        let bound = self
-            .arriving()
-            .map_or(grown, |rate| rate * LEAD + LEAD_BITS);
-        if grown.min(bound) > self.estimate {
-            self.set(now, grown.min(bound));
+        // Nothing arrives, or too little to tell: there is no reason to send more.
+        let Some(arriving) = self.arriving() else {
+            return;
+        };
+        let bounded = grown.min(arriving * LEAD + LEAD_BITS);
+        if bounded > self.estimate {
+            self.set(now, bounded);
         }
     }
 
@@ -553,22 +591,26 @@ impl Estimator {
 
     /// What arrives, and what is lost on the way by no fault of ours, in bit/s.
     fn arriving(&self) -> Option<f64> {
-        let rate = self.delivered.rate(Duration::from_millis(500))?;
-        Some(rate / (1.0 - self.loss.own()))
+        self.delivered.rate(Duration::from_millis(500))
     }
 
     /// The same, but of the last moment when that is much less.
     fn arriving_now(&self) -> Option<f64> {
         let rate = self.delivered.rate(Duration::from_millis(300))?;
         let last = self.delivered.rate(Duration::from_millis(120));
-        let last = last.filter(|last| *last < 0.7 * rate).unwrap_or(rate);
-        Some(last / (1.0 - self.loss.own()))
+        let rate = last.filter(|last| *last < 0.7 * rate).unwrap_or(rate);
+        Some(self.trickling().unwrap_or(rate))
     }
 
     /// Queue in ms that is no reason to do anything.
     fn tolerance(&self) -> f64 {
         let (low, high) = TOLERANCE_RANGE;
         (TOLERANCE * (TOLERANCE_AT / self.estimate.max(1.0)).sqrt()).clamp(low, high)
+    }
+
+    /// Queue in ms that may be jitter.
+    fn noise(&self) -> f64 {
+        (NOISE * (self.queue.jitter() - ORDINARY_JITTER)).clamp(0.0, MAX_NOISE)
     }
 
     fn is_application_limited(&self) -> bool {
@@ -580,7 +622,10 @@ impl Estimator {
         if self.competition.is_active() || self.congested_at.is_none() {
             return 0.0;
         }
-        let excess = self.queue.standing() - DRAIN_FROM * self.tolerance() - self.queue.jitter();
+        let excess = self.queue.standing()
+            - DRAIN_FROM * self.tolerance()
+            - self.queue.jitter()
+            - self.noise();
         (excess * DRAIN_PER_MS).clamp(0.0, MAX_DRAIN)
     }
 }

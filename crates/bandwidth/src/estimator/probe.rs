@@ -48,7 +48,7 @@ const MAX_INTERVAL: Duration = Duration::from_secs(8);
 /// The same after a drop, which may be over at any time.
 const RECOVERY_INTERVAL: Duration = Duration::from_millis(1000);
 /// How long a drop is remembered.
-const RECOVERY: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(60);
 
 /// What a train has shown.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -72,15 +72,14 @@ impl QueueDelay {
         self.standing
     }
 
-    /// The queue of the very last moment.
-    pub(super) fn latest(&self) -> f64 {
+    /// The queue of the last so many packets, and of all in [`LATEST_WINDOW`].
+    pub(super) fn latest(&self, packets: usize) -> f64 {
         let Some((newest, _)) = self.recent.back() else {
             return 0.0;
         };
         let last = self.recent.iter().rev().enumerate();
-        let last = last.take_while(|(index, (at, _))| {
-            *index < STANDING_PACKETS || newest - at <= LATEST_WINDOW
-        });
+        let last =
+            last.take_while(|(index, (at, _))| *index < packets || newest - at <= LATEST_WINDOW);
         let least = last.map(|(_, (_, delay))| *delay);
         least.fold(f64::INFINITY, f64::min) - self.base_delay()
     }

@@ -1,13 +1,14 @@
 //! A call of ours: the engine code between a modelled encoder and a modelled receiver.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ahoy_media::units::{Bitrate, VideoConstraints};
 
 use super::encoder::Encoder;
 use super::metrics::{Sample, Trace};
+use super::playout::Playout;
 use super::receiver::{Kind, MediaPacket, Part, Receiver};
+use super::repairs::Repairs;
 use super::world::{Content, Flow, Now, Timer};
 use crate::WIRE_OVERHEAD;
 use crate::allocation::{allocate, ceiling, needed};
@@ -29,12 +30,6 @@ const HEADER: usize = 20;
 const PAYLOAD: usize = 1200;
 /// A frame is left out while more than this waits in the pacer.
 const MAX_BACKLOG: Duration = Duration::from_millis(150);
-/// Share of the target that repairs may take, and time over which it may be saved up.
-const REPAIR_SHARE: f64 = 0.5;
-const REPAIR_SAVED_UP: f64 = 0.25;
-/// Packets that can be sent again, and how long.
-const REPAIRABLE: usize = 1024;
-const REPAIRABLE_FOR: Duration = Duration::from_secs(1);
 /// Sound by what there is, both in kbit/s: from this target on, this much Opus. 16 kbit/s is still
 /// wideband speech (RFC 7587 section 3.1.1).
 const SOUND: [(u64, u64); 4] = [(300, 32), (180, 24), (110, 20), (0, 16)];
@@ -84,14 +79,11 @@ pub(super) struct MediaFlow {
     ladder: Ladder,
     encoder: Encoder,
     receiver: Receiver,
+    playout: Playout,
     next_transport: u16,
     next_number: u32,
     next_frame: u32,
-    /// Sent parts that can be sent again.
-    sent: VecDeque<(Duration, Part)>,
-    repaired: VecDeque<(Duration, u32)>,
-    repair_budget: f64,
-    repair_updated: Duration,
+    repairs: Repairs,
     pacer_at: Option<Duration>,
     frames_left_out: u32,
     pictures_dropped: u32,
@@ -109,13 +101,11 @@ impl MediaFlow {
             ladder: Ladder::new(DegradationPreference::Balanced, config.wanted, video),
             encoder: Encoder::new(seed),
             receiver: Receiver::default(),
+            playout: Playout::default(),
             next_transport: 0,
             next_number: 1,
             next_frame: 0,
-            sent: VecDeque::new(),
-            repaired: VecDeque::new(),
-            repair_budget: 0.0,
-            repair_updated: Duration::ZERO,
+            repairs: Repairs::default(),
             pacer_at: None,
             frames_left_out: 0,
             pictures_dropped: 0,
@@ -157,7 +147,7 @@ impl MediaFlow {
             // Nobody needs what is older.
             self.key_frames += 1;
             self.pacer.drop_pictures();
-            self.sent.clear();
+            self.repairs.clear();
         }
         self.enqueue_frame(now.time, encoded.bytes, encoded.key_frame);
         self.check_age(now);
@@ -165,21 +155,19 @@ impl MediaFlow {
 
     fn enqueue_frame(&mut self, time: Duration, bytes: usize, key_frame: bool) {
         let count = bytes.div_ceil(PAYLOAD).max(1);
-        let first = self.next_number;
         for index in 0..count {
             let payload = bytes / count + usize::from(index < bytes % count);
             let size = payload + HEADER + 4 + WIRE_OVERHEAD;
             let part = Part {
-                number: self.next_number,
+                number: 0,
                 frame: self.next_frame,
-                first,
+                index: index as u32,
                 count: count as u32,
                 key_frame,
                 captured: time,
                 repair: false,
                 bytes: size,
             };
-            self.next_number += 1;
             let queued = Queued {
                 kind: Kind::Video(part),
                 size,
@@ -196,7 +184,7 @@ impl MediaFlow {
         let audio = sound(self.estimator.target_bitrate());
         let size = audio.bps() as usize / 8 / 50 + HEADER + WIRE_OVERHEAD;
         let queued = Queued {
-            kind: Kind::Audio,
+            kind: Kind::Audio(now.time, size),
             size,
         };
         let _ = self.pacer.enqueue(Priority::Audio, queued, size, false);
@@ -221,9 +209,10 @@ impl MediaFlow {
             let number = self.next_transport;
             self.next_transport = number.wrapping_add(1);
             self.estimator.on_sent(instant, number, size, probe);
-            if let Kind::Video(part) = kind {
-                self.remember(now.time, part);
-            }
+            let kind = match kind {
+                Kind::Video(part) if !part.repair => Kind::Video(self.number(now.time, part)),
+                kind => kind,
+            };
             now.send(size, Content::Media(MediaPacket { number, kind }));
         }
         let pacer = self.pacer.next_send_time(instant);
@@ -243,48 +232,22 @@ impl MediaFlow {
         }
     }
 
-    fn remember(&mut self, time: Duration, part: Part) {
-        if part.repair {
-            return;
-        }
-        self.sent.push_back((time, part));
-        while self.sent.len() > REPAIRABLE {
-            self.sent.pop_front();
-        }
+    /// A packet gets its number when it leaves, so that what is dropped before leaves no gap.
+    fn number(&mut self, time: Duration, part: Part) -> Part {
+        let part = Part {
+            number: self.next_number,
+            ..part
+        };
+        self.next_number += 1;
+        self.repairs.sent(time, part);
+        part
     }
 
     fn repair(&mut self, now: &Now<'_>, numbers: &[u32]) {
         let target = self.estimator.target_bitrate().bps() as f64;
-        let elapsed = (now.time - self.repair_updated).as_secs_f64();
-        self.repair_updated = now.time;
-        let most = target * REPAIR_SHARE * REPAIR_SAVED_UP;
-        self.repair_budget = (self.repair_budget + target * REPAIR_SHARE * elapsed).min(most);
-        let first = self.sent.front().map_or(0, |(_, part)| part.number);
-        for number in numbers {
-            let Some(index) = number.checked_sub(first) else {
-                continue;
-            };
-            let Some((at, part)) = self.sent.get(index as usize).copied() else {
-                continue;
-            };
-            let recent = self.repaired.iter().any(|(at, repaired)| {
-                repaired == number && now.time - *at < Duration::from_millis(50)
-            });
-            if part.number != *number || now.time - at > REPAIRABLE_FOR || recent {
-                continue;
-            }
-            if self.repair_budget <= 0.0 {
-                break;
-            }
-            self.repair_budget -= part.bytes as f64 * 8.0;
-            self.repaired.push_back((now.time, *number));
-            if self.repaired.len() > 256 {
-                self.repaired.pop_front();
-            }
-            let part = Part {
-                repair: true,
-                ..part
-            };
+        let stats = self.estimator.stats();
+        for part in self.repairs.answer(now.time, numbers, target, &stats) {
+            // The number of the packet that it repairs (RFC 4588 section 4).
             let size = part.bytes + 2;
             let queued = Queued {
                 kind: Kind::Video(part),
@@ -302,7 +265,7 @@ impl MediaFlow {
             .set_rate(now.instant(), self.estimator.pacing_rate());
         if self.pacer.is_stale() && self.pacer.drop_pictures() > 0 {
             self.pictures_dropped += 1;
-            self.sent.clear();
+            self.repairs.clear();
             self.encoder.begin_with_key_frame();
         }
     }
@@ -335,7 +298,6 @@ impl Flow for MediaFlow {
         now.wake(now.time + shift / 2, AUDIO);
         now.wake(now.time + self.config.feedback_interval, FEEDBACK);
         now.wake(now.time + NACK_INTERVAL, NACK);
-        self.repair_updated = now.time;
     }
 
     fn timer(&mut self, now: &mut Now<'_>, timer: Timer) {
@@ -375,13 +337,17 @@ impl Flow for MediaFlow {
                 let mut shown = Vec::new();
                 let new = self.receiver.receive(now.time, &packet, &mut shown);
                 let bytes = match packet.kind {
-                    Kind::Audio => 100,
+                    Kind::Audio(captured, bytes) => {
+                        self.playout.heard(now.time, captured);
+                        bytes
+                    }
                     Kind::Video(part) => part.bytes,
                     Kind::Padding => 0,
                 };
                 trace.useful(now.time, if new { bytes } else { 0 });
                 for frame in shown {
-                    trace.shown(now.time, frame.captured);
+                    let at = self.playout.show(now.time, frame.captured);
+                    trace.shown(at, frame.captured);
                 }
                 return;
             }

@@ -3,20 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long a gap waits for its repair: four attempts, within these bounds.
-const REPAIR_ATTEMPTS: u32 = 4;
-const REPAIR_WAIT: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(1000));
+use crate::repair::{MAX_REQUESTS, patience, request_interval};
+
 /// Between two requests for a key frame.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(500);
-/// A number is asked for again after a round trip and this, from the third time on each time
-/// later by half.
-const ANSWER_SLACK: Duration = Duration::from_millis(10);
-const BACKOFF: f64 = 1.5;
-const MAX_REQUESTS: i32 = 8;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Audio,
+    /// With the time of capture, and the size on the wire in bytes.
+    Audio(Duration, usize),
     Video(Part),
     Padding,
 }
@@ -24,11 +18,11 @@ pub(super) enum Kind {
 /// A packet of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
-    /// RTP sequence number, without wraps.
+    /// RTP sequence number, without wraps; given when the packet leaves for the first time.
     pub(super) number: u32,
     pub(super) frame: u32,
-    /// First number of the frame, and how many there are.
-    pub(super) first: u32,
+    /// Which packet of the frame it is, and how many there are.
+    pub(super) index: u32,
     pub(super) count: u32,
     pub(super) key_frame: bool,
     pub(super) captured: Duration,
@@ -46,7 +40,7 @@ pub(super) struct MediaPacket {
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     at: Duration,
-    times: i32,
+    times: u32,
     since: Duration,
 }
 
@@ -93,7 +87,7 @@ impl Receiver {
     ) -> bool {
         self.note_arrival(now, packet.number);
         let Kind::Video(part) = packet.kind else {
-            return packet.kind == Kind::Audio;
+            return matches!(packet.kind, Kind::Audio(..));
         };
         if part.number < self.floor || !self.received.insert(part.number) {
             return false;
@@ -102,7 +96,7 @@ impl Receiver {
         self.asked.remove(&part.number);
         let frame = self.frames.entry(part.frame).or_insert(Frame {
             missing: part.count,
-            end: part.first + part.count,
+            end: part.number - part.index + part.count,
             key_frame: part.key_frame,
             captured: part.captured,
         });
@@ -126,10 +120,9 @@ impl Receiver {
 
     /// Numbers to ask for now.
     pub(super) fn nack(&mut self, now: Duration, round_trip: Duration) -> Vec<u32> {
-        let wait = round_trip + ANSWER_SLACK;
         let mut due = Vec::new();
         for (number, asked) in &mut self.asked {
-            let pause = wait.mul_f64(BACKOFF.powi((asked.times - 2).max(0)));
+            let pause = request_interval(round_trip, asked.times);
             let again = asked.times == 0 || now.saturating_sub(asked.at) >= pause;
             if again && asked.times < MAX_REQUESTS {
                 asked.times += 1;
@@ -142,12 +135,9 @@ impl Receiver {
 
     /// Whether to ask for a key frame now.
     pub(super) fn wants_key_frame(&mut self, now: Duration, round_trip: Duration) -> bool {
-        let (least, most) = REPAIR_WAIT;
-        let patience =
-            (round_trip * REPAIR_ATTEMPTS + Duration::from_millis(100)).clamp(least, most);
         let gave_up = self
             .blocked_since
-            .is_some_and(|since| now.saturating_sub(since) > patience);
+            .is_some_and(|since| now.saturating_sub(since) > patience(round_trip));
         if gave_up {
             self.give_up();
         }
