@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ahoy_bandwidth::repair;
 use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Resolution;
@@ -177,7 +178,7 @@ impl<F: Fn() + Send> Task<F> {
         let micros = self.shared.round_trip_time.load(Ordering::Relaxed);
         if micros > 0 {
             self.buffer
-                .set_round_trip_time(Duration::from_micros(micros));
+                .set_repair_wait(repair::patience(Duration::from_micros(micros)));
         }
     }
 

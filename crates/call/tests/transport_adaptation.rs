@@ -146,7 +146,8 @@ impl Screen {
     fn take(&mut self, world: &World, peer: &Peer) {
         let now = world.now();
         if let Some(round_trip) = peer.transport.round_trip_time() {
-            self.buffer.set_round_trip_time(round_trip);
+            self.buffer
+                .set_repair_wait(ahoy_bandwidth::repair::patience(round_trip));
         }
         let packets = peer.received.video_from(self.taken);
         self.taken += packets.len();
@@ -233,6 +234,7 @@ impl Call {
                 let mut sound = sound(self.ticks / 20, now);
                 sound.data.truncate(SOUND_BYTES);
                 self.a.transport.send_audio(&sound);
+                self.b.transport.send_audio(&sound);
             }
             if let Some(frame) = self.source.frame(now, &self.a) {
                 self.a.transport.send_video(&frame);

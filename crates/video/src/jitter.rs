@@ -38,17 +38,12 @@ pub const MAX_READY: usize = 30;
 /// How often a key frame is asked for again. A request may be lost like anything else; one per
 /// round trip is enough.
 pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a gap may wait for its repair when the round-trip time is not known.
-pub const DEFAULT_REPAIR_WAIT: Duration = Duration::from_millis(300);
-/// Bounds of that wait: below, reordering alone would break the chain; above, a key frame is
-/// there sooner than the repair.
+/// How long a gap may wait for its repair until somebody says.
+pub const DEFAULT_REPAIR_WAIT: Duration = Duration::from_millis(900);
+/// Bounds of that wait: below, reordering alone would break the chain; above, nobody wants to see
+/// what was meant to come.
 const REPAIR_WAIT_RANGE: (Duration, Duration) =
-    (Duration::from_millis(100), Duration::from_millis(1000));
-/// So many attempts at a repair: when a fifth of everything is lost, three packets in a thousand
-/// miss four of them.
-const REPAIR_ATTEMPTS: u32 = 5;
-/// What each takes on top of the round trip: noticing, asking, pacing.
-const ATTEMPT_SLACK: Duration = Duration::from_millis(30);
+    (Duration::from_millis(100), Duration::from_secs(2));
 /// How long the beginning of the first key frame may come after its other packets before a new
 /// one is asked for.
 const START_GRACE: Duration = Duration::from_millis(30);
@@ -195,10 +190,10 @@ impl VideoJitterBuffer {
         }
     }
 
-    /// Sets how long a gap waits for its repair, from the round-trip time.
-    pub fn set_round_trip_time(&mut self, round_trip: Duration) {
+    /// Sets how long a gap waits for its repair, 100 ms to 2 s.
+    pub fn set_repair_wait(&mut self, wait: Duration) {
         let (least, most) = REPAIR_WAIT_RANGE;
-        self.repair_wait = ((round_trip + ATTEMPT_SLACK) * REPAIR_ATTEMPTS).clamp(least, most);
+        self.repair_wait = wait.clamp(least, most);
     }
 
     /// Takes a packet in. Packets of another SSRC than before begin a new stream.

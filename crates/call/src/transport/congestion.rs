@@ -36,8 +36,8 @@ pub struct PathEstimate {
 pub(super) struct Pace {
     pub(super) rate: Bitrate,
     pub(super) target: Bitrate,
-    /// Share of packets that the path loses by itself, 0 to 1.
-    pub(super) own_loss: f64,
+    /// Share of packets lost of late, 0 to 1.
+    pub(super) loss: f64,
     pub(super) probe: Option<ProbeCluster>,
     /// When to ask again, if nothing else happens.
     pub(super) next: Option<Instant>,
@@ -97,7 +97,7 @@ impl CongestionControl {
             probe,
             rate: estimator.pacing_rate(),
             target: estimator.target_bitrate(),
-            own_loss: estimator.stats().own_loss,
+            loss: estimator.stats().loss,
             next: estimator.poll_timeout(),
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ahoy_bandwidth::repair;
 use rtc::rtcp;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
     NackPair, TransportLayerNack, nack_pairs_from_sequence_numbers,
@@ -15,17 +16,8 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
 use super::{Link, Verdict};
 use crate::transport::stats::Streams;
 
-/// How often a missing packet is asked for; after that it is the jitter buffer's to give up.
-const MAX_REQUESTS: u8 = 8;
 /// Assumed before the first measurement, as libwebrtc does.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
-/// Time for the other side's scheduling on top of the round trip.
-const ANSWER_SLACK: Duration = Duration::from_millis(10);
-/// From the fourth request on each wait is this much longer than the one before: a path that
-/// fills up has a longer round trip than the last report said. Before that it is more likely that
-/// request or answer were lost like the packet itself.
-const BACKOFF: f64 = 1.5;
-const WITHOUT_BACKOFF: i32 = 3;
 /// After this long the number belongs to another packet, or to one that nobody waits for.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 /// Requests that are remembered: as many as the generator's log has packets.
@@ -41,7 +33,7 @@ struct Asked {
     ssrc: u32,
     sequence_number: u16,
     last: Instant,
-    times: u8,
+    times: u32,
 }
 
 impl NackPacing {
@@ -54,7 +46,6 @@ impl NackPacing {
 
     fn due(&mut self, nack: &TransportLayerNack, now: Instant) -> Vec<u16> {
         let round_trip = self.streams.round_trip_time().unwrap_or(UNKNOWN_ROUND_TRIP);
-        let wait = round_trip + ANSWER_SLACK;
         let missing: Vec<u16> = nack.nacks.iter().flat_map(NackPair::packet_list).collect();
         // The generator names everything that is missing: what it no longer names has come.
         self.asked.retain(|asked| {
@@ -64,17 +55,16 @@ impl NackPacing {
         });
         missing
             .into_iter()
-            .filter(|number| self.ask(nack.media_ssrc, *number, now, wait))
+            .filter(|number| self.ask(nack.media_ssrc, *number, now, round_trip))
             .collect()
     }
 
-    fn ask(&mut self, ssrc: u32, sequence_number: u16, now: Instant, wait: Duration) -> bool {
+    fn ask(&mut self, ssrc: u32, sequence_number: u16, now: Instant, round_trip: Duration) -> bool {
         let same =
             |asked: &&mut Asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number;
         if let Some(asked) = self.asked.iter_mut().find(same) {
-            let wait =
-                wait.mul_f64(BACKOFF.powi((i32::from(asked.times) - WITHOUT_BACKOFF).max(0)));
-            let due = asked.times < MAX_REQUESTS && now.duration_since(asked.last) >= wait;
+            let wait = repair::request_interval(round_trip, asked.times);
+            let due = asked.times < repair::MAX_REQUESTS && now.duration_since(asked.last) >= wait;
             if due {
                 asked.last = now;
                 asked.times += 1;
@@ -145,7 +135,7 @@ mod tests {
     fn asks_again_after_a_round_trip_and_not_for_ever() {
         let mut pacing = NackPacing::new(Arc::default());
         let start = Instant::now();
-        let wait = UNKNOWN_ROUND_TRIP + ANSWER_SLACK;
+        let wait = repair::request_interval(UNKNOWN_ROUND_TRIP, 1);
         assert_eq!(asked(&mut pacing, &[10, 11], start), [10, 11]);
         let tick = start + Duration::from_millis(20);
         assert_eq!(asked(&mut pacing, &[10, 11, 12], tick), [12]);
@@ -155,7 +145,7 @@ mod tests {
             let at = start + wait + Duration::from_millis(20) * tick;
             times += asked(&mut pacing, &[10], at).len();
         }
-        assert_eq!(times, usize::from(MAX_REQUESTS));
+        assert_eq!(times, repair::MAX_REQUESTS as usize);
     }
 
     #[test]

@@ -17,6 +17,7 @@ struct Sent {
     packet: rtp::Packet,
     at: Instant,
     repaired_at: Option<Instant>,
+    requests: u32,
 }
 
 /// Packets in the order of their numbers, without gaps.
@@ -43,16 +44,18 @@ impl History {
             packet,
             at: now,
             repaired_at: None,
+            requests: 0,
         });
     }
 
-    /// The packet that is asked for, unless it is too old or is on its way again already.
+    /// The packet that is asked for, and how often it has been, unless it is too old or is on its
+    /// way again already.
     pub(super) fn repair(
         &mut self,
         now: Instant,
         sequence_number: u16,
         round_trip: Duration,
-    ) -> Option<rtp::Packet> {
+    ) -> Option<(rtp::Packet, u32)> {
         let first = self.sent.front()?.packet.header.sequence_number;
         let index = usize::from(sequence_number.wrapping_sub(first));
         let sent = self.sent.get_mut(index)?;
@@ -63,7 +66,8 @@ impl History {
             return None;
         }
         sent.repaired_at = Some(now);
-        Some(sent.packet.clone())
+        sent.requests += 1;
+        Some((sent.packet.clone(), sent.requests))
     }
 
     /// Something to fill a probe with: of the newest packets the largest with at most so many
@@ -103,7 +107,7 @@ mod tests {
         let mut asked = |after_ms: u64, number: u32| {
             let now = start + Duration::from_millis(after_ms);
             let repair = history.repair(now, number as u16, ROUND_TRIP);
-            repair.map(|packet| packet.header.sequence_number)
+            repair.map(|(packet, _)| packet.header.sequence_number)
         };
         assert_eq!(asked(0, 65_000), None, "left behind");
         assert_eq!(asked(0, 65_100), Some(65_100));

@@ -7,6 +7,7 @@ use ahoy_audio::opus::packet_samples;
 use ahoy_bandwidth::WIRE_OVERHEAD;
 use ahoy_bandwidth::estimator::ProbeId;
 use ahoy_bandwidth::pacer::{Pacer, Priority, Release};
+use ahoy_bandwidth::repair;
 use ahoy_media::frame::{EncodedAudio, EncodedFrame};
 use ahoy_media::units::Bitrate;
 use ahoy_video::rtp_vp8::Vp8Packetizer;
@@ -33,9 +34,6 @@ const MAX_BACKLOG: Duration = Duration::from_millis(150);
 const HEADER: usize = 12 + 8;
 /// Assumed before the first measurement, as libwebrtc does.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
-/// From this share of lost packets on a repair goes out twice: it is lost as often as anything
-/// else, and another round trip costs more than a few packets.
-const LOSSY: f64 = 0.08;
 /// What sound alone needs: nothing is gained by looking for more.
 const SOUND_ONLY: Bitrate = Bitrate::from_kbps(80);
 
@@ -232,14 +230,13 @@ impl Writer {
     }
 
     fn take_repairs(&mut self, pace: &Pace) {
-        let lossy = pace.own_loss >= LOSSY;
         let now = self.runtime.now();
         let round_trip = self.streams.round_trip_time().unwrap_or(UNKNOWN_ROUND_TRIP);
         while let Some(number) = self.queues.pop_repair() {
-            let Some(packet) = self.history.repair(now, number, round_trip) else {
+            let Some((packet, requests)) = self.history.repair(now, number, round_trip) else {
                 continue;
             };
-            let copies = if lossy { 2 } else { 1 };
+            let copies = repair::copies(requests, pace.loss);
             for repair in std::iter::repeat_n(packet, copies) {
                 let bytes = on_wire(&repair);
                 if self.budget.allows(now, bytes, pace.target) {
