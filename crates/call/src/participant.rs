@@ -310,9 +310,16 @@ impl Participant {
         )
     }
 
-    /// What the path to them carries; `None` before it stands.
+    /// What the path to them carries; `None` before ICE has found it. That is a little before media
+    /// can be sent, so that the first picture is already of a size that gets through at once.
     pub fn path_estimate(&self) -> Option<PathEstimate> {
-        Some(self.connected_transport()?.path_estimate())
+        let found = matches!(
+            self.states.ice_connection.as_str(),
+            "connected" | "completed"
+        );
+        let usable = found && matches!(self.states.connection.as_str(), "connecting" | "connected");
+        let transport = self.link.transport().filter(|_| usable)?;
+        Some(transport.path_estimate())
     }
 
     /// The most that would be sent to them if the path carried it.

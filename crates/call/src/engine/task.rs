@@ -369,6 +369,7 @@ impl EngineTask {
             ParticipantOutput::States(states) => {
                 self.session.connection_changed(id, &states, Instant::now());
                 participant.set_states(states);
+                self.adapt();
             }
             ParticipantOutput::DataOpen => {
                 participant.send_message(&self.local.status());

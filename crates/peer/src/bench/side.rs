@@ -313,6 +313,7 @@ impl Side {
                 let remote = self.remote.as_mut()?;
                 let state = states.connection.clone();
                 remote.participant.set_states(states);
+                self.adapt();
                 match state.as_str() {
                     "connected" => self.event(EventName::Connected, self.clock.now()),
                     "failed" => Some(error("the connection failed")),
