@@ -21,7 +21,7 @@ const SHOWING: f64 = 0.010;
 /// No picture waits longer, whatever the reports say: they come from a stranger.
 const MAX_WAIT: f64 = 0.6;
 /// Longest that the sound is made to wait for pictures.
-const MAX_SOUND_DELAY: f64 = 0.4;
+const MAX_SOUND_DELAY: f64 = 0.3;
 /// A larger difference between the streams is no delay but a wrong report.
 const MAX_SKEW: f64 = 5.0;
 /// Sound that was played longer ago says nothing about when the next will be.
@@ -73,8 +73,9 @@ pub struct LipSync {
     /// Our clock minus the sender's, in seconds, for the sound that leaves the speaker; and when
     /// that was last seen.
     sound: Option<(f64, Instant)>,
-    /// The latest picture since the last judgement: how much later than its sound it came.
-    latest: Option<f64>,
+    /// How much later than its sound the earliest picture since the last judgement came. The few
+    /// that are later than the rest are not worth making the sound wait for.
+    earliest: Option<f64>,
     judged: Instant,
     sound_delay: f64,
     skew: Option<f64>,
@@ -88,7 +89,7 @@ impl LipSync {
             audio: SenderClock::new(AUDIO_CLOCK_HZ),
             video: SenderClock::new(VIDEO_CLOCK_HZ),
             sound: None,
-            latest: None,
+            earliest: None,
             judged: now,
             sound_delay: 0.0,
             skew: None,
@@ -140,7 +141,7 @@ impl LipSync {
         if late.abs() > MAX_SKEW {
             return ready;
         }
-        self.latest = Some(self.latest.map_or(late, |latest| latest.max(late)));
+        self.earliest = Some(self.earliest.map_or(late, |earliest| earliest.min(late)));
         let wait = (-late - PICTURE_AHEAD).clamp(0.0, MAX_WAIT);
         self.skew = Some(late + wait);
         ready + Duration::from_secs_f64(wait)
@@ -151,12 +152,12 @@ impl LipSync {
     pub fn sound_delay(&mut self, now: Instant) -> Duration {
         if now.saturating_duration_since(self.judged) >= JUDGE_EVERY {
             self.judged = now;
-            if let Some(latest) = self.latest.take() {
-                let change = if latest > SOUND_AHEAD {
-                    latest - SOUND_AHEAD / 2.0
+            if let Some(late) = self.earliest.take() {
+                let change = if late > SOUND_AHEAD {
+                    late - SOUND_AHEAD / 2.0
                 } else {
                     // Sound that need not wait any more comes back gently.
-                    latest.clamp(-MAX_DECREASE, 0.0)
+                    late.clamp(-MAX_DECREASE, 0.0)
                 };
                 self.sound_delay = (self.sound_delay + change).clamp(0.0, MAX_SOUND_DELAY);
             }

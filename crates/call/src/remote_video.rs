@@ -21,9 +21,13 @@ use crate::stats::FrameClock;
 /// is held up longer, packets are dropped and counted; the jitter buffer then asks for repair.
 const PACKET_CAPACITY: usize = 256;
 
-/// Frames that wait for their time: a second of 30 per second. When more come, the oldest go on
-/// before their time.
-const MAX_HELD: usize = 30;
+/// Frames that wait for their time: three seconds of 30 per second. When more come, the oldest go
+/// on before their time.
+const MAX_HELD: usize = 90;
+
+/// Least time between two frames that are handed on: what came together when a gap was filled is
+/// decoded one after the other instead of flooding the decoder or the window.
+const CATCH_UP: Duration = Duration::from_millis(8);
 
 /// The receiving end of one participant's pictures. Dropping it ends its task.
 pub struct RemoteVideo {
@@ -91,6 +95,7 @@ impl RemoteVideo {
             buffer: VideoJitterBuffer::new(),
             even: PlayoutDelay::new(Instant::now()),
             held: VecDeque::new(),
+            handed_on: None,
             need_key_frame,
         };
         tokio::spawn(task.run(receiver));
@@ -147,6 +152,8 @@ struct Task<F> {
     even: PlayoutDelay,
     /// Whole frames in decoding order, and when they are due.
     held: VecDeque<(Instant, EncodedFrame)>,
+    /// When the last frame was handed on.
+    handed_on: Option<Instant>,
     need_key_frame: F,
 }
 
@@ -192,7 +199,8 @@ impl<F: Fn() + Send> Task<F> {
                     let even = self.even.due(frame.rtp_timestamp, now);
                     let timing = self.sound.picture_due(frame.rtp_timestamp, now, even);
                     // A frame never overtakes the one it builds upon.
-                    let earliest = self.held.back().map_or(now, |(due, _)| *due);
+                    let before = self.held.back().map(|(due, _)| *due);
+                    let earliest = before.or(self.handed_on).map_or(now, |at| at + CATCH_UP);
                     let due = timing.due.max(earliest);
                     waited += due.saturating_duration_since(now).as_secs_f64();
                     skew = timing.skew_s;
@@ -213,6 +221,7 @@ impl<F: Fn() + Send> Task<F> {
             && (*due <= now || self.held.len() > MAX_HELD)
             && let Some((_, frame)) = self.held.pop_front()
         {
+            self.handed_on = Some(now);
             self.shared.frames_out.on_encoded_frame(&frame);
             let mut figures = self.figures();
             figures.clock.frame(now);

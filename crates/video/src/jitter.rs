@@ -33,8 +33,9 @@ use ahoy_media::units::Resolution;
 pub const MAX_PACKETS: usize = 1024;
 /// Most payload bytes that wait: [`MAX_PACKETS`] of ordinary length. Same rule when full.
 pub const MAX_BYTES: usize = MAX_PACKETS * 1500;
-/// Most frames that wait to be polled: a second at 30 per second. Same rule when full.
-pub const MAX_READY: usize = 30;
+/// Most frames that wait to be polled: three seconds at 30 per second, more than come together
+/// when a gap that everything waited for is filled. Same rule when full.
+pub const MAX_READY: usize = 90;
 /// How often a key frame is asked for again. A request may be lost like anything else; one per
 /// round trip is enough.
 pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
