@@ -17,7 +17,7 @@ export async function measureNetworks(lab, names = Object.keys(NETWORKS)) {
     for (const kind of ['ahoy', 'chromium']) {
       const times = name === 'drop' ? DROP : { settleMs: SETTLE_MS, measureMs: MEASURE_MS };
       const sides = await benchCall(lab, {
-        caller: kind, callee: kind, audio: 'pulse', source: 'camera', profile: process.env.PROFILE ?? 'release', network: NETWORKS[name], ...times,
+        caller: kind, callee: kind, audio: 'pulse', source: 'camera', profile: 'release', network: NETWORKS[name], ...times,
       });
       rows.push([`${name}: ${kind}`, describe(sides)]);
     }
