@@ -25,6 +25,7 @@ export async function startSound(lab, { speakers = 1, microphones = 1, name = 's
     PULSE_SERVER: `unix:${socket}`,
     PULSE_RUNTIME_PATH: undefined,
     PULSE_COOKIE: undefined,
+    XDG_CONFIG_HOME: undefined,
     TMPDIR: lab.folder,
     DBUS_SESSION_BUS_ADDRESS: undefined,
   };

@@ -18,10 +18,11 @@ const ANSWER_SLACK: Duration = Duration::from_millis(10);
 const BACKOFF: f64 = 1.2;
 /// How often a packet is asked for at most.
 pub const MAX_REQUESTS: u32 = 8;
-/// From this request for a packet on, it is sent twice when at least this share of packets is
-/// lost. Earlier it would cost goodput: on a path that loses a fifth, one packet in five is asked
-/// for once, and one in 25 twice.
-const DOUBLED: [(u32, f64); 2] = [(2, 0.08), (3, 0.03)];
+/// From this request for a packet on, it is sent twice. Earlier it would cost goodput: on a path
+/// that loses a fifth, one packet in five is asked for once, and one in 25 twice.
+const DOUBLED_FROM: u32 = 3;
+/// With a smaller share of packets lost, one copy is enough.
+const DOUBLED_LOSS: f64 = 0.03;
 
 /// How long pictures wait for a missing packet before a key frame is asked for instead.
 pub fn patience(round_trip: Duration) -> Duration {
@@ -38,10 +39,11 @@ pub fn request_interval(round_trip: Duration, requests: u32) -> Duration {
 /// How many copies to send of a packet that is asked for the `request`th time, counted from 1.
 /// `loss` is the share of packets lost of late, 0 to 1.
 pub fn copies(request: u32, loss: f64) -> usize {
-    let doubled = DOUBLED
-        .iter()
-        .any(|(from, least)| request >= *from && loss >= *least);
-    1 + usize::from(doubled)
+    if request >= DOUBLED_FROM && loss > DOUBLED_LOSS {
+        2
+    } else {
+        1
+    }
 }
 
 #[cfg(test)]
@@ -66,9 +68,8 @@ mod tests {
     fn only_what_keeps_getting_lost_is_sent_twice() {
         assert_eq!(
             [1, 2, 3, 4].map(|request| copies(request, 0.2)),
-            [1, 2, 2, 2]
+            [1, 1, 2, 2]
         );
-        assert_eq!([2, 3].map(|request| copies(request, 0.05)), [1, 2]);
         assert_eq!(copies(5, 0.01), 1);
     }
 }

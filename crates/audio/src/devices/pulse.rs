@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::io::{self, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -55,6 +56,26 @@ impl Drop for Stream {
     }
 }
 
+/// Bytes of a cookie.
+const COOKIE_BYTES: usize = 256;
+
+/// What the server recognises its user by: in the place that the environment names, or in one of the
+/// usual ones. Without any, zeros, for servers that let everybody in; an empty one is refused as
+/// malformed.
+fn cookie() -> Vec<u8> {
+    let named = std::env::var_os("PULSE_COOKIE").map(PathBuf::from);
+    let config =
+        std::env::var_os("XDG_CONFIG_HOME").map(|path| PathBuf::from(path).join("pulse/cookie"));
+    let places = [named, config, pulseaudio::cookie_path_from_env()];
+    let mut found = places
+        .into_iter()
+        .flatten()
+        .filter_map(|path| std::fs::read(path).ok());
+    found
+        .find(|cookie| cookie.len() == COOKIE_BYTES)
+        .unwrap_or_else(|| vec![0; COOKIE_BYTES])
+}
+
 impl Server {
     /// Connects to the server that the environment names.
     pub(super) fn connect(name: CString) -> Result<Self, ProtocolError> {
@@ -67,12 +88,11 @@ impl Server {
             socket: BufReader::new(socket),
             version: protocol::MAX_VERSION,
         };
-        let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
         let auth: AuthReply = server.ask(&Command::Auth(AuthParams {
             version: protocol::MAX_VERSION,
             supports_shm: false,
             supports_memfd: false,
-            cookie: cookie.unwrap_or_default(),
+            cookie: cookie(),
         }))?;
         server.version = server.version.min(auth.version);
         let mut props = Props::new();

@@ -110,6 +110,8 @@ impl Server {
             // A desktop's session bus knows one PulseAudio at a time, and a display leads to it.
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env_remove("DISPLAY")
+            // The cookie belongs into this server's own home.
+            .env_remove("XDG_CONFIG_HOME")
             .env_remove("WAYLAND_DISPLAY")
             .stdout(File::create(&log).expect("a log"))
             .stderr(File::create(&log).expect("a log"));
@@ -148,7 +150,8 @@ impl Server {
             .env("HOME", self.directory.path())
             .env(SERVER_PID, self.process.id().to_string())
             .env_remove("PULSE_SERVER")
-            .env_remove("PULSE_RUNTIME_PATH");
+            .env_remove("PULSE_RUNTIME_PATH")
+            .env_remove("XDG_CONFIG_HOME");
         command
     }
 }
