@@ -37,7 +37,7 @@ export async function measureWindows(lab) {
   const shown = new Map();
   cameras[0].noteFrames(0);
   const strip = { ...clip, height: Math.min(clip.height, places[0].width / 24) };
-  const grabber = display.watch(lab, strip, 100, (screen, at) => {
+  const grabber = display.watch(lab, strip, 50, (screen, at) => {
     for (const place of places) {
       const stamp = readStampFromScreen(screen, { x: place.x - screen.left, y: place.y - screen.top, width: place.width });
       if (stamp === undefined) continue;
@@ -55,7 +55,7 @@ export async function measureWindows(lab) {
     .map(([frame, at]) => shown.get(frame) - at).filter((delay) => delay > 0).sort((a, b) => a - b);
   const used = apps.map((app) => memory(app.pids));
   return [
-    ['window → window: camera to X server p50/p95 (grabbed at 100 Hz)', spread(delays)],
+    ['window → window: camera to X server p50/p95 (grabbed at 50 Hz)', spread(delays)],
     ['window → window: different pictures shown', `${number(shown.size / seconds)} a second`],
     ...['ann', 'ben'].map((name, index) => [`window ${name}: CPU of app and web view`, `${number(cores[index], 2)} cores`]),
     ...['ann', 'ben'].map((name, index) => [`window ${name}: memory`,

@@ -82,7 +82,7 @@ pub struct QualityView {
 pub struct Sending {
     /// Why it is less than its user wants.
     pub limitation: QualityLimitationReason,
-    /// Lines.
+    /// Lines, when they are fewer than wanted; 0 when only the frame rate is lower.
     pub height: u32,
 }
 
@@ -166,7 +166,7 @@ impl QualityWatch {
                 QualityLimitationReason::Bandwidth => slow,
                 QualityLimitationReason::Cpu => busy,
             };
-            let small = sending.height < SMALL_PICTURE;
+            let small = (1..SMALL_PICTURE).contains(&sending.height);
             Some(QualityView {
                 level: if small { Poor } else { Fair },
                 cause: Some(cause),
@@ -314,6 +314,12 @@ mod tests {
         // The size is kept up to date without waiting.
         run.seen.ours = limited(Bandwidth, 540);
         assert_eq!(run.go(1, 0.0).reduced_to, Some(540));
+        run.seen.ours = limited(Cpu, 0);
+        let slower = run.go(4, 0.0);
+        assert_eq!(
+            (slower.level, slower.reduced_to),
+            (QualityLevel::Fair, None)
+        );
         run.seen.ours = Sending::default();
         run.seen.theirs = limited(Cpu, 180);
         let theirs = run.go(4, 0.0);

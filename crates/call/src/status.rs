@@ -50,7 +50,7 @@ pub enum PeerMessage {
     Sending {
         /// Why it is less.
         limitation: QualityLimitationReason,
-        /// Lines of the picture.
+        /// Lines of the picture when they are fewer than wanted, otherwise 0.
         height: u32,
     },
     /// The sender hangs up now.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ahoy_media::device::MediaEvent;
 use ahoy_media::frame::EncodedVideoSink;
+use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
 use ahoy_signaling::embedded::EmbeddedServer;
 use ahoy_signaling::invite::Invite;
@@ -469,12 +470,13 @@ impl EngineTask {
             .collect();
         let losses = participants().filter_map(Participant::loss_report);
         let decision = self.local.adapt(Instant::now(), &paths, losses);
+        let wanted = self.local.view().constraints;
         for participant in self.participants.values() {
             participant.set_needed_bitrate(decision.needed);
         }
         self.sending = Sending {
             limitation: decision.limitation,
-            height: decision.encoding.constraints.resolution.height,
+            height: fewer_lines(decision.encoding.constraints, wanted).unwrap_or_default(),
         };
     }
 
@@ -614,6 +616,12 @@ fn same_but_for_the_clock(a: &CallView, b: &CallView) -> bool {
         ..view.clone()
     };
     without_clock(a) == without_clock(b)
+}
+
+/// Lines of a picture that is smaller than wanted.
+fn fewer_lines(constraints: VideoConstraints, wanted: VideoConstraints) -> Option<u32> {
+    let height = constraints.resolution.height;
+    (height < wanted.resolution.height).then_some(height)
 }
 
 fn sending_message(sending: Sending) -> PeerMessage {
