@@ -2,14 +2,17 @@
 // comparison. Prints a table (Markdown). Needs release binaries:
 //
 //   cargo build --release -p ahoy-peer -p ahoy-server -p ahoy --features ahoy/custom-protocol
-//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [networks] [windows] [start] [size]
+//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [networks] [speech] [fidelity] [listening] [windows] [start] [size]
 
 import { cpus, loadavg } from 'node:os';
 import { Lab } from '../lab/lab.mjs';
+import { measureFidelity } from './fidelity.mjs';
+import { measureListening } from './listening.mjs';
 import { measureMouthToEar } from './mouth-to-ear.mjs';
 import { measureNetworks } from './networks.mjs';
 import { measurePair } from './pair.mjs';
 import { measureSize } from './size.mjs';
+import { measureSpeech } from './speech.mjs';
 import { measureStart } from './start.mjs';
 import { measureWindows } from './windows.mjs';
 
@@ -19,6 +22,9 @@ const PARTS = {
   mixed: () => withLab((lab) => measurePair(lab, 'ahoy', 'chromium')),
   'mouth-to-ear': () => withLab(measureMouthToEar),
   networks: () => withLab((lab) => measureNetworks(lab, process.env.NETWORKS?.split(','))),
+  speech: () => withLab((lab) => measureSpeech(lab, process.env.NETWORKS?.split(','))),
+  fidelity: () => withLab(measureFidelity),
+  listening: () => withLab(measureListening),
   windows: () => withLab(measureWindows),
   start: () => withLab(measureStart),
   size: async () => measureSize(),

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { emulateCameras, JPEG_CAMERA, USUAL_CAMERA } from '../lab/cameras.mjs';
+import { emulateCameras, JPEG_CAMERA, TELEVISION_CAMERA, USUAL_CAMERA } from '../lab/cameras.mjs';
 import { Lab } from '../lab/lab.mjs';
 import { startPeer, startServer } from '../lab/peer.mjs';
 import { binary } from '../lab/paths.mjs';
@@ -52,6 +52,7 @@ test('sound goes from a real microphone to a real speaker', { timeout: 60_000 },
 for (const [what, camera, format] of [
   ['YUYV', USUAL_CAMERA, /^YUYV 1280x720 30/],
   ['MJPEG', JPEG_CAMERA, /^MJPG 1280x720 30/],
+  ['29.97 Hz', TELEVISION_CAMERA, /^YUYV 1280x720 30000\/1001/],
 ]) {
   test(`emulated V4L2: a ${what} camera's pictures arrive at the other side`, { timeout: 60_000 }, async (t) => {
     const lab = new Lab(t);

@@ -21,7 +21,9 @@ const PICTURE_MS = 20_000;
  *
  * - `video`: `WxH@FPS`; `audio`: `mic` or `pulse`
  * - `settleMs`: from the first pictures to the first mark; `measureMs`: between the marks
- * - `audio`: besides, for Chromium, `devices`: microphone and speaker of the sound server of `env`
+ * - `audio`: besides `unprocessed`, microphone and speaker of the sound server of `env`, and for
+ *   Chromium `devices`, the same with echo cancellation and the like
+ * - `env`: environment, or one for each role
  * - `meanwhile`: done after the first pictures
  * - `source`: what Chromium sends, `canvas` (numbers count up) or `camera` (the clip)
  * - `profile`: cargo profile of `ahoy-peer`
@@ -40,7 +42,7 @@ export async function benchCall(lab, {
   const between = network && await startNetwork(lab, network);
   for (const side of Object.values(sides)) side.network = between;
   relay.accept(sides);
-  for (const side of Object.values(sides)) side.open(lab, relay, { video, audio, clip, source, profile, env });
+  for (const side of Object.values(sides)) side.open(lab, relay, { video, audio, clip, source, profile, env: env?.[side.role] ?? env });
   const both = Object.values(sides);
   await Promise.all(both.map((side) => side.waitFor(() => side.ready, READY_MS, 'ready')));
   sides.caller.send({ type: 'start' });
@@ -88,14 +90,17 @@ export class Side {
     if (this.kind === 'ahoy') {
       this.program = start(binary('ahoy-peer', profile), ['bench'], {
         label: `ahoy-peer bench (${this.role})`,
-        env: { BENCH_SIGNAL_URL: url, BENCH_ROLE: this.role, BENCH_CLIP: clip, BENCH_VIDEO: video, BENCH_AUDIO: audio },
+        env: {
+          ...env, BENCH_SIGNAL_URL: url, BENCH_ROLE: this.role, BENCH_CLIP: clip, BENCH_VIDEO: video,
+          BENCH_AUDIO: audio === 'unprocessed' ? 'devices' : audio,
+        },
       });
       lab.defer(() => this.program.stop());
     } else {
       const { width, height, frameRate } = size(video);
       const query = new URLSearchParams({ role: this.role, socket: url, width, height, fps: frameRate, audio, source });
       this.program = openChromium(lab, `${relay.pageUrl}/bench.html?${query}`,
-        { camera: source === 'camera' ? clip : undefined, name: `chromium-${this.role}`, env, fakeDevices: audio !== 'devices' });
+        { camera: source === 'camera' ? clip : undefined, name: `chromium-${this.role}`, env, fakeDevices: !['devices', 'unprocessed'].includes(audio) });
     }
   }
 

@@ -16,6 +16,9 @@ export const USUAL_CAMERA = {
 /** A camera that has 720p only as MJPEG, as many USB cameras do. */
 export const JPEG_CAMERA = { name: 'Lab JPEG Camera', modes: ['MJPG 1280x720 30', 'YUYV 320x240 30'] };
 
+/** A camera or grabber for television's 29.97 frames per second, which has no other rate. */
+export const TELEVISION_CAMERA = { name: 'Lab Grabber', modes: ['YUYV 1280x720 30000/1001'] };
+
 /** Compiles the library into cargo's target folder when the source is newer. */
 async function library() {
   const source = path.join(repository, 'tests/lab/v4l2/cameras.c');

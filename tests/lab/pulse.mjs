@@ -119,6 +119,22 @@ class Sound {
     return Buffer.concat(chunks).subarray(0, wanted);
   }
 
+  /** Pulls a microphone's plug. */
+  async unplugMicrophone(microphone = 1) {
+    const modules = await this.control('list', 'short', 'modules');
+    const name = `source_name=microphone${microphone} `;
+    const [number] = modules.split('\n').find((line) => line.includes(name))?.split('\t') ?? [];
+    if (number === undefined) throw new Error(`microphone ${microphone} is not plugged in:\n${modules}`);
+    await this.control('unload-module', number);
+  }
+
+  /** Puts the plug back. */
+  async plugMicrophone(microphone = 1) {
+    const [, words] = microphoneModules(microphone)[1].match(/^load-module (.*)$/);
+    const [module, ...options] = words.match(/[^ "]+(?:"[^"]*")?/g);
+    await this.control('load-module', module, ...options);
+  }
+
   /** Streams that programs have open: `{ playing, recording }`, from `pactl list`. */
   async streams() {
     const count = async (kind) => (await this.control('list', 'short', kind)).split('\n').filter(Boolean).length;

@@ -67,24 +67,29 @@ export const MODERATE = { resolution: { width: 640, height: 360 }, frameRate: 30
 /** For tests that send tones, which noise suppression takes for noise and gain control changes. */
 export const FOR_TONES = { echoCancellation: true, noiseSuppression: false, autoGainControl: false, originalSound: false };
 
-/** Opens the windows of Ann (light) and Ben (dark) side by side, each with its own sound. */
-export async function openTwo(lab, { settings = {}, ann = {}, ben = {} } = {}) {
+/**
+ * Opens the windows of Ann (light) and Ben (dark) side by side, each with its own sound. `settings` of
+ * one of them may be a function of the sound server that makes them.
+ */
+export async function openTwo(lab, { settings = {}, ann = {}, ben = {}, profile } = {}) {
   const display = await startDisplay(lab, { width: 2600, height: 860 });
   const people = { ann: { theme: 'light', tone: 1000, ...ann }, ben: { theme: 'dark', tone: 700, ...ben } };
   const env = { AHOY_EMBEDDED_PORTS: await freePorts() };
   const opened = {};
   for (const [index, [key, person]] of Object.entries(people).entries()) {
-    const sound = await startSound(lab, { name: `${key}-sound` });
-    sound.speak(writeWav(lab.file(`${key}.wav`), tone(person.tone, 240, 0.3)));
+    const sound = await startSound(lab, { name: `${key}-sound`, microphones: person.microphones });
+    const own = typeof person.settings === 'function' ? await person.settings(sound) : person.settings;
+    if (person.tone) sound.speak(writeWav(lab.file(`${key}.wav`), tone(person.tone, 240, 0.3)));
     const app = await openApp(lab, {
       display,
       sound,
       env: { ...env, ...person.env },
       cameras: person.cameras,
+      profile,
       name: key,
       settings: {
         name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, constraints: MODERATE, processing: FOR_TONES,
-        camera: `file:${clip({ width: 640, height: 360 })}`, ...settings, ...person.settings,
+        camera: `file:${clip({ width: 640, height: 360 })}`, ...settings, ...own,
       },
       box: { x: 10 + index * 1290, y: 30, width: 1280, height: 800 },
     });

@@ -1,5 +1,5 @@
 //! Our own side: camera, microphone and speaker with what is chosen for them, whether or not
-//! there is a call. One encoder for picture and one for sound serve everybody.
+//! there is a call. One encoder for picture and one for sound serve everybody else.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use ahoy_media::device::{DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
 use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
-use ahoy_video::send::VideoSend;
+use ahoy_video::send::{PREVIEW_RESOLUTION, VideoSend};
 
 use crate::adaptation::{Adaptation, Decision, Situation};
 use crate::fan_out::FanOut;
@@ -37,6 +37,8 @@ pub struct LocalMedia {
     pub playout: Playout,
     /// Who takes our pictures.
     pub video_out: Arc<VideoFanOut>,
+    /// Who takes those of the self-view.
+    pub preview_out: Arc<VideoFanOut>,
     /// Who takes our sound.
     pub audio_out: Arc<AudioFanOut>,
     camera: CameraSelection,
@@ -51,6 +53,7 @@ impl LocalMedia {
     /// Starts the threads; every device is still closed. `events` hears of devices.
     pub fn start(events: &MediaEvents) -> Self {
         let video_out = Arc::new(VideoFanOut::default());
+        let preview_out = Arc::new(VideoFanOut::default());
         let audio_out = Arc::new(AudioFanOut::default());
         let audio = AudioSend::start(Arc::clone(&audio_out) as _, Arc::clone(events));
         let playout = Playout::start(Arc::clone(events));
@@ -58,11 +61,13 @@ impl LocalMedia {
         Self {
             video: Arc::new(VideoSend::start(
                 Arc::clone(&video_out) as _,
+                Arc::clone(&preview_out) as _,
                 Arc::clone(events),
             )),
             audio,
             playout,
             video_out,
+            preview_out,
             audio_out,
             camera: CameraSelection::None,
             microphone_unplugged: false,
@@ -166,6 +171,11 @@ impl LocalMedia {
         };
         let decision = self.adaptation.update(now, &situation);
         self.video.set_encoding(decision.encoding);
+        self.video.set_preview_resolution(if paths.is_empty() {
+            self.view.constraints.resolution
+        } else {
+            PREVIEW_RESOLUTION
+        });
         decision
     }
 

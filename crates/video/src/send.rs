@@ -3,13 +3,17 @@
 //! | thread | does | waits in | when it is slow |
 //! |---|---|---|---|
 //! | `video-camera` | opens and reads the source, limits the frame rate | the source | the source drops |
-//! | `video-encode` | scales, encodes, calls the sink | a [`Slot`] of one picture | the newest picture replaces the waiting one |
+//! | `video-encode` | scales, encodes, calls the sinks | a [`Slot`] of one picture | the newest picture replaces the waiting one |
 //!
 //! Device, size, rate and bitrate change while it runs; nothing of that is visible to the sink
 //! but a key frame when the size changes.
+//!
+//! The self-view is a stream of its own, small while others watch: the window then decodes a quarter
+//! of what it would have to, and what it asks for costs the others nothing.
 
 mod camera;
 mod encode;
+mod stream;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,13 +24,15 @@ use ahoy_media::device::MediaEvents;
 use ahoy_media::frame::{EncodedVideoSink, VideoFrame};
 use ahoy_media::queue::Slot;
 use ahoy_media::selection::CameraSelection;
-use ahoy_media::units::{Bitrate, VideoConstraints};
+use ahoy_media::units::{Bitrate, Resolution, VideoConstraints};
 
 use crate::vp8::DEFAULT_CPU_USED;
 
 /// What the encoder aims at before anybody says: enough for a watchable 720p, and little enough
 /// for most upstreams.
 pub const DEFAULT_BITRATE: Bitrate = Bitrate::from_kbps(1500);
+/// Largest size of the self-view while others watch: sharp enough for its corner.
+pub const PREVIEW_RESOLUTION: Resolution = Resolution::new(640, 360);
 /// A stream has at most one forced key frame in this time, however many ask: a key frame costs
 /// as much as some ten others, and serves everybody.
 pub const FORCED_KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,6 +93,7 @@ struct Shared {
     /// Pictures on their way to the encoder.
     slot: Slot<VideoFrame>,
     settings: Mutex<EncodeSettings>,
+    preview_key_frame_requested: AtomicBool,
     key_frame_requested: AtomicBool,
     /// As above, but at once.
     new_taker: AtomicBool,
@@ -122,6 +129,8 @@ pub struct VideoEncoding {
 struct EncodeSettings {
     wanted: VideoConstraints,
     encoding: Option<VideoEncoding>,
+    /// Largest size of the self-view.
+    preview: Resolution,
 }
 
 impl EncodeSettings {
@@ -148,13 +157,20 @@ impl EncodeSettings {
 }
 
 impl VideoSend {
-    /// Starts both threads, without a camera. Encoded frames go to `sink` on the encode thread.
-    pub fn start(sink: Arc<dyn EncodedVideoSink>, events: MediaEvents) -> Self {
+    /// Starts both threads, without a camera. Encoded frames for others go to `sink`, those of the
+    /// self-view to `preview`, both on the encode thread.
+    pub fn start(
+        sink: Arc<dyn EncodedVideoSink>,
+        preview: Arc<dyn EncodedVideoSink>,
+        events: MediaEvents,
+    ) -> Self {
         let shared = Arc::new(Shared::new(events));
         let camera = Arc::clone(&shared);
         let encode = Arc::clone(&shared);
         spawn("video-camera", move || camera::run(&camera));
-        let encode_thread = spawn("video-encode", move || encode::run(&encode, sink.as_ref()));
+        let encode_thread = spawn("video-encode", move || {
+            encode::run(&encode, sink.as_ref(), preview.as_ref());
+        });
         Self {
             shared,
             encode_thread,
@@ -178,6 +194,18 @@ impl VideoSend {
     pub fn set_encoding(&self, encoding: VideoEncoding) {
         lock(&self.shared.settings).encoding = Some(encoding);
         lock(&self.shared.stats).target_bitrate = encoding.bitrate;
+    }
+
+    /// Sets the largest size of the self-view.
+    pub fn set_preview_resolution(&self, resolution: Resolution) {
+        lock(&self.shared.settings).preview = resolution;
+    }
+
+    /// Makes the self-view's next frame a key frame.
+    pub fn request_preview_key_frame(&self) {
+        self.shared
+            .preview_key_frame_requested
+            .store(true, Ordering::Release);
     }
 
     /// Makes the next frame a key frame, or the first one that
@@ -243,7 +271,9 @@ impl Shared {
             settings: Mutex::new(EncodeSettings {
                 wanted: VideoConstraints::default(),
                 encoding: None,
+                preview: PREVIEW_RESOLUTION,
             }),
+            preview_key_frame_requested: AtomicBool::new(false),
             key_frame_requested: AtomicBool::new(false),
             new_taker: AtomicBool::new(false),
             observer: Mutex::new(None),

@@ -1,6 +1,7 @@
 //! The video threads joined: source, encoder, packets, jitter buffer, decoder.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -36,18 +37,42 @@ struct Pipeline {
     events: Receiver<MediaEvent>,
 }
 
+/// Nobody looks.
+struct Nobody;
+
+impl EncodedVideoSink for Nobody {
+    fn on_encoded_frame(&self, _frame: &EncodedFrame) {}
+
+    fn wants_frames(&self) -> bool {
+        false
+    }
+}
+
 fn pipeline() -> Pipeline {
     let (frame_sender, frames) = channel();
+    let sink = Arc::new(ToChannel(Mutex::new(frame_sender)));
+    start(sink, Arc::new(Nobody), frames)
+}
+
+/// One whose frames are those of the self-view.
+fn self_view(others: Arc<dyn EncodedVideoSink>) -> Pipeline {
+    let (frame_sender, frames) = channel();
+    let sink = Arc::new(ToChannel(Mutex::new(frame_sender)));
+    start(others, sink, frames)
+}
+
+fn start(
+    sink: Arc<dyn EncodedVideoSink>,
+    preview: Arc<dyn EncodedVideoSink>,
+    frames: Receiver<EncodedFrame>,
+) -> Pipeline {
     let (event_sender, events) = channel();
     let event_sender = Mutex::new(event_sender);
     let events_callback: MediaEvents = Arc::new(move |event| {
         let _ = event_sender.lock().expect("not poisoned").send(event);
     });
     Pipeline {
-        send: VideoSend::start(
-            Arc::new(ToChannel(Mutex::new(frame_sender))),
-            events_callback,
-        ),
+        send: VideoSend::start(sink, preview, events_callback),
         frames,
         events,
     }
@@ -334,6 +359,49 @@ fn forced_key_frames_are_at_least_a_second_apart() {
             "{keys:?}"
         );
     }
+}
+
+#[test]
+fn the_self_view_is_small_and_costs_the_others_nothing() {
+    struct Keys(AtomicU32);
+    impl EncodedVideoSink for Keys {
+        fn on_encoded_frame(&self, frame: &EncodedFrame) {
+            assert_eq!(frame.resolution.to_string(), "1280x720");
+            self.0
+                .fetch_add(u32::from(frame.key_frame), Ordering::Relaxed);
+        }
+    }
+    let others = Arc::new(Keys(AtomicU32::new(0)));
+    let pipeline = self_view(others.clone());
+    pipeline
+        .send
+        .set_camera(CameraSelection::Pattern, wanted("1280x720@30"));
+    assert!(pipeline.frame_of("640x360").key_frame);
+    for _ in 0..5 {
+        pipeline.send.request_preview_key_frame();
+        while !pipeline.frame().key_frame {}
+    }
+    assert_eq!(others.0.load(Ordering::Relaxed), 1);
+    let stats = pipeline.send.stats();
+    assert_eq!(stats.key_frames_encoded, 1);
+    assert_eq!(stats.frame_width, 1280);
+}
+
+#[test]
+fn alone_the_self_view_is_as_large_as_wanted() {
+    let pipeline = self_view(Arc::new(Nobody));
+    pipeline
+        .send
+        .set_preview_resolution(wanted("1280x720@30").resolution);
+    pipeline
+        .send
+        .set_camera(CameraSelection::Pattern, wanted("1280x720@30"));
+    pipeline.frame_of("1280x720");
+    assert_eq!(pipeline.send.stats().frames_encoded, 0);
+    pipeline
+        .send
+        .set_preview_resolution(ahoy_video::send::PREVIEW_RESOLUTION);
+    assert!(pipeline.frame_of("640x360").key_frame);
 }
 
 #[test]

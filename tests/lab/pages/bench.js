@@ -150,8 +150,10 @@ registerProcessor('listener', class extends AudioWorkletProcessor {
 });`;
 
 async function sound() {
-  if (options.get('audio') === 'devices') {
-    const [track] = (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks();
+  if (['devices', 'unprocessed'].includes(options.get('audio'))) {
+    const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    const constraints = { audio: options.get('audio') === 'devices' ? true : off };
+    const [track] = (await navigator.mediaDevices.getUserMedia(constraints)).getAudioTracks();
     return { track };
   }
   const context = new AudioContext({ sampleRate: 48000 });

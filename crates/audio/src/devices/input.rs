@@ -213,6 +213,8 @@ impl Side for Microphone {
     const DIRECTION: Direction = Direction::Input;
     /// 10 ms, the least that capture has been seen to sustain everywhere.
     const BUFFER_FRAMES: u32 = 480;
+    #[cfg(target_os = "linux")]
+    const SERVER_FRAMES: u32 = 480;
     type Callback = Callback;
     type End = End;
 

@@ -6,6 +6,7 @@ pub mod output;
 mod clock;
 mod format;
 mod healing;
+mod margin;
 mod open;
 #[cfg(target_os = "linux")]
 mod pulse;

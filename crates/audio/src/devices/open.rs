@@ -20,6 +20,9 @@ pub(super) trait Side: Send + 'static {
     const DIRECTION: Direction;
     /// What is asked of the device, in frames at 48 kHz.
     const BUFFER_FRAMES: u32;
+    /// What a sound server is asked to move at once, in frames at 48 kHz.
+    #[cfg(target_os = "linux")]
+    const SERVER_FRAMES: u32;
     /// The device's end of the ring, and ours.
     type Callback: Send + 'static;
     type End: Send + 'static;
@@ -74,7 +77,7 @@ pub(super) fn open<S: Side>(
         let opened = Opened {
             device: known.clone(),
             rate: AUDIO_CLOCK_HZ,
-            buffer_frames: Some(S::BUFFER_FRAMES),
+            buffer_frames: Some(S::SERVER_FRAMES),
             health,
             end,
         };
@@ -134,13 +137,13 @@ fn serve<S: Side>(
     let config = StreamConfig {
         channels: side.channels(),
         sample_rate: AUDIO_CLOCK_HZ,
-        buffer_size: BufferSize::Fixed(S::BUFFER_FRAMES),
+        buffer_size: BufferSize::Fixed(S::SERVER_FRAMES),
     };
     let (callback, end) = side.ring(&config, health.clone());
     let format = Format {
         rate: AUDIO_CLOCK_HZ,
         channels: side.channels() as u8,
-        buffer_frames: S::BUFFER_FRAMES,
+        buffer_frames: S::SERVER_FRAMES,
     };
     let stream = S::serve(name, format, callback, health.clone())?;
     tracing::debug!(name, ?format, "device opened through the sound server");

@@ -10,6 +10,7 @@ use cpal::traits::DeviceTrait;
 use cpal::{FromSample, SizedSample, StreamConfig};
 
 use super::clock::ClockSteering;
+use super::margin::Margin;
 use super::open::{Opened, Side, open};
 #[cfg(target_os = "linux")]
 use super::pulse::{self, Format};
@@ -33,10 +34,6 @@ const MARGIN_STEP_MS: u32 = 5;
 const MAX_MARGIN_MS: u32 = 40;
 /// How long the largest request of a device counts.
 const REQUEST_WINDOW: Duration = Duration::from_secs(2);
-/// How long a margin must have sufficed before less is tried, and the most that this grows to
-/// when less turned out to be too little: each try that fails is heard.
-const MARGIN_WINDOW: Duration = Duration::from_secs(15);
-const MAX_MARGIN_WINDOW: Duration = Duration::from_secs(960);
 /// Most that a device is believed to take at once.
 const MAX_REQUEST_MS: u32 = 100;
 /// When samples are missing, the last one dies away by this factor per frame, in about 2 ms: a
@@ -207,11 +204,7 @@ struct Target {
     request: u32,
     previous_request: u32,
     request_since: Instant,
-    margin_ms: u32,
-    margin_since: Instant,
-    margin_window: Duration,
-    /// The margin is smaller than it was before.
-    tries_less: bool,
+    margin: Margin,
     missing: u64,
 }
 
@@ -222,10 +215,7 @@ impl Target {
             request,
             previous_request: request,
             request_since: now,
-            margin_ms: 0,
-            margin_since: now,
-            margin_window: MARGIN_WINDOW,
-            tries_less: false,
+            margin: Margin::new(MARGIN_STEP_MS, MAX_MARGIN_MS, now),
             missing: 0,
         }
     }
@@ -237,25 +227,10 @@ impl Target {
             self.request_since = now;
         }
         self.request = self.request.max(request);
-        self.update_margin(missing, now);
-        (self.request.max(self.previous_request), self.margin_ms)
-    }
-
-    fn update_margin(&mut self, missing: u64, now: Instant) {
-        let sufficed = now.saturating_duration_since(self.margin_since);
-        if missing > self.missing {
-            if self.tries_less {
-                self.margin_window = (2 * self.margin_window).min(MAX_MARGIN_WINDOW);
-            }
-            self.tries_less = false;
-            self.missing = missing;
-            self.margin_ms = (self.margin_ms + MARGIN_STEP_MS).min(MAX_MARGIN_MS);
-            self.margin_since = now;
-        } else if self.margin_ms > 0 && sufficed >= self.margin_window {
-            self.tries_less = true;
-            self.margin_ms = self.margin_ms.saturating_sub(MARGIN_STEP_MS);
-            self.margin_since = now;
-        }
+        let too_little = missing > self.missing;
+        self.missing = self.missing.max(missing);
+        let margin = self.margin.update(too_little, now);
+        (self.request.max(self.previous_request), margin)
     }
 }
 
@@ -266,9 +241,10 @@ struct Speaker {
 
 impl Side for Speaker {
     const DIRECTION: Direction = Direction::Output;
-    /// 20 ms. With half of it a PulseAudio server plays a tenth less than real time on a busy
-    /// machine.
+    /// 20 ms: what devices without a server of their own play smoothly on a busy machine.
     const BUFFER_FRAMES: u32 = 960;
+    #[cfg(target_os = "linux")]
+    const SERVER_FRAMES: u32 = 480;
     type Callback = Callback;
     type End = End;
 
@@ -404,6 +380,7 @@ impl Joint {
 
 #[cfg(test)]
 mod tests {
+    use super::super::margin::WINDOW as MARGIN_WINDOW;
     use super::*;
     use crate::pcm::testing::{frequency, sine};
     use crate::undisturbed::disturbances;
@@ -549,7 +526,7 @@ mod tests {
             while output.wants_block(now) {
                 output.write(&[[0.0; 2]; 480]);
             }
-            output.target.margin_ms
+            output.target.margin.ms()
         };
         assert_eq!(fill(&mut output, start), MARGIN_STEP_MS);
         assert!(
@@ -557,24 +534,6 @@ mod tests {
             "20 ms and the margin"
         );
         assert_eq!(fill(&mut output, start + MARGIN_WINDOW), 0);
-    }
-
-    #[test]
-    fn a_margin_that_was_needed_is_given_up_ever_more_rarely() {
-        let (mut now, mut missing, mut gaps) = (Instant::now(), 0, Vec::new());
-        let mut target = Target::new(480, now);
-        let mut last = now;
-        for _ in 0..72_000 {
-            now += Duration::from_millis(100);
-            let (_, margin) = target.update(480, missing, now);
-            // This computer needs 5 ms more.
-            if margin == 0 {
-                missing += 100;
-                gaps.push((now - last).as_secs());
-                last = now;
-            }
-        }
-        assert!(gaps.len() <= 13, "in two hours: {gaps:?}");
     }
 
     #[test]

@@ -9,16 +9,17 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pulseaudio::protocol::stream::{BufferAttr, StreamFlags};
 use pulseaudio::protocol::{
     self, AuthParams, AuthReply, ChannelMap, ChannelPosition, Command, CreatePlaybackStreamReply,
     CreateRecordStreamReply, DESCRIPTOR_SIZE, Descriptor, DescriptorFlags, PlaybackStreamParams,
     Prop, Props, ProtocolError, PulseError, RecordStreamParams, SampleFormat, SampleSpec,
-    SetClientNameReply,
+    SetClientNameReply, SetPlaybackStreamBufferAttrParams,
 };
 
+use super::margin::Margin;
 use super::stream::Health;
 use crate::priority::raise_current_thread;
 use ahoy_media::device::{DeviceError, DeviceProblem};
@@ -29,6 +30,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// 64 KiB.
 const MAX_MESSAGE: usize = 1 << 20;
 const SAMPLE_BYTES: usize = size_of::<f32>();
+/// What a server holds beyond one request of what is played. It gives a part of it to the device,
+/// and plays the rest while a request is answered.
+const RESERVE_MS: u32 = 20;
+/// More than that once it was too little, and at most.
+const MARGIN_STEP_MS: u32 = 10;
+const MAX_MARGIN_MS: u32 = 80;
 
 /// What a stream is to be like: 32-bit float samples, one or two channels.
 #[derive(Debug, Clone, Copy)]
@@ -196,16 +203,12 @@ pub(super) fn play(
     mut give: impl FnMut(&mut [f32]) + Send + 'static,
 ) -> Result<Stream, DeviceError> {
     let period = format.bytes(format.buffer_frames);
+    let mut margin = Margin::new(MARGIN_STEP_MS, MAX_MARGIN_MS, Instant::now());
     let params = PlaybackStreamParams {
         sample_spec: format.sample_spec(),
         channel_map: format.channel_map(),
         sink_name: CString::new(sink).ok(),
-        buffer_attr: BufferAttr {
-            max_length: 2 * period,
-            target_length: 2 * period,
-            minimum_request_length: period,
-            ..BufferAttr::default()
-        },
+        buffer_attr: format.playback_buffer(margin.ms()),
         flags: StreamFlags {
             adjust_latency: true,
             ..StreamFlags::default()
@@ -232,14 +235,30 @@ pub(super) fn play(
                 requested -= bytes;
             }
             server.next(&mut payload)?;
+            let mut too_little = false;
             match server.parse(&payload) {
                 Some(Command::Request(request)) if request.channel == reply.channel => {
                     requested += request.length as usize;
+                }
+                Some(Command::Underflow(underflow)) => {
+                    too_little = underflow.channel == reply.channel;
                 }
                 Some(Command::PlaybackStreamKilled(_)) => {
                     return Err(ProtocolError::ServerError(PulseError::Killed));
                 }
                 _ => {}
+            }
+            let before = margin.ms();
+            let now = margin.update(too_little, Instant::now());
+            if now != before {
+                tracing::debug!(now, "ms more in the sound server");
+                let change = SetPlaybackStreamBufferAttrParams {
+                    index: reply.channel,
+                    buffer_attr: format.playback_buffer(now),
+                    adjust_latency: true,
+                    early_requests: false,
+                };
+                server.tell(&Command::SetPlaybackStreamBufferAttr(change))?;
             }
         }
     })
@@ -287,6 +306,19 @@ fn start(
 impl Format {
     fn bytes(self, frames: u32) -> u32 {
         frames * u32::from(self.channels) * SAMPLE_BYTES as u32
+    }
+
+    /// What a server is to hold of what is played: what it asks for at once, a reserve until that
+    /// has come, and a margin.
+    fn playback_buffer(self, margin_ms: u32) -> BufferAttr {
+        let ms = |ms: u32| self.bytes(self.rate / 1000 * ms);
+        let period = self.bytes(self.buffer_frames);
+        BufferAttr {
+            max_length: 2 * (period + ms(RESERVE_MS + MAX_MARGIN_MS)),
+            target_length: period + ms(RESERVE_MS + margin_ms),
+            minimum_request_length: period,
+            ..BufferAttr::default()
+        }
     }
 
     const fn sample_spec(self) -> SampleSpec {

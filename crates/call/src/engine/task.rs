@@ -523,8 +523,8 @@ impl EngineTask {
     fn subscribe(&self, tile: VideoTile, sink: Arc<dyn EncodedVideoSink>) -> Option<Subscription> {
         let subscription = match tile {
             VideoTile::Local => {
-                let subscription = self.local.video_out.subscribe(sink);
-                self.local.video.begin_with_key_frame();
+                let subscription = self.local.preview_out.subscribe(sink);
+                self.local.video.request_preview_key_frame();
                 subscription
             }
             VideoTile::Participant(id) => {
@@ -539,7 +539,7 @@ impl EngineTask {
 
     fn request_key_frame(&self, tile: VideoTile) {
         match tile {
-            VideoTile::Local => self.local.video.request_key_frame(),
+            VideoTile::Local => self.local.video.request_preview_key_frame(),
             VideoTile::Participant(id) => {
                 if let Some(participant) = self.participants.get(&id) {
                     participant.request_key_frame();

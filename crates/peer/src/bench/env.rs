@@ -20,6 +20,8 @@ pub(super) enum BenchAudio {
     Microphone,
     /// Bursts whose way is timed.
     Pulses,
+    /// The computer's microphone and speaker, with nothing done to their sound.
+    Devices,
 }
 
 /// A whole, valid environment.
@@ -30,6 +32,8 @@ pub(super) struct BenchConfig {
     pub(super) clip: PathBuf,
     pub(super) video: VideoConstraints,
     pub(super) audio: BenchAudio,
+    /// Beside the contract: `BENCH_PSNR=1` has pictures compared with the clip's.
+    pub(super) fidelity: bool,
 }
 
 impl BenchConfig {
@@ -48,6 +52,7 @@ impl BenchConfig {
             clip: check_clip(&required("BENCH_CLIP", CLIP)?)?,
             video: parse_video(&required("BENCH_VIDEO", VIDEO)?)?,
             audio: parse_audio(&required("BENCH_AUDIO", AUDIO)?)?,
+            fidelity: lookup("BENCH_PSNR").as_deref() == Some("1"),
         })
     }
 }
@@ -56,7 +61,7 @@ const URL: &str = "a WebSocket address such as ws://127.0.0.1:8080/ws?role=calle
 const ROLE: &str = "caller or callee";
 const CLIP: &str = "the path of a y4m file";
 const VIDEO: &str = "a size and rate such as 1280x720@30";
-const AUDIO: &str = "mic or pulse";
+const AUDIO: &str = "mic, pulse or devices";
 
 fn parse_url(text: &str) -> Result<Uri, String> {
     let uri = text.parse::<Uri>().ok().filter(|uri| {
@@ -93,6 +98,7 @@ fn parse_audio(text: &str) -> Result<BenchAudio, String> {
     match text {
         "mic" => Ok(BenchAudio::Microphone),
         "pulse" => Ok(BenchAudio::Pulses),
+        "devices" => Ok(BenchAudio::Devices),
         _ => Err(format!("BENCH_AUDIO is \"{text}\": it must be {AUDIO}.")),
     }
 }

@@ -10,6 +10,7 @@ use ahoy_video::send::CaptureObserver;
 use serde::Serialize;
 
 use super::clock::WallClock;
+use super::fidelity::Fidelity;
 
 /// Most entries of one kind between two messages. Half a second has about 30; when the harness
 /// stops reading, further ones are dropped and counted.
@@ -30,11 +31,11 @@ pub(super) struct Entries {
 }
 
 /// Shared by the media threads, which write, and the endpoint's task, which sends.
-#[derive(Debug)]
 pub(super) struct BenchLog {
     clock: WallClock,
     measuring: AtomicBool,
     pages: Mutex<Pages>,
+    fidelity: Option<Fidelity>,
 }
 
 #[derive(Debug, Default)]
@@ -44,12 +45,18 @@ struct Pages {
 }
 
 impl BenchLog {
-    pub(super) fn new(clock: WallClock) -> Arc<Self> {
+    pub(super) fn new(clock: WallClock, fidelity: Option<Fidelity>) -> Arc<Self> {
         Arc::new(Self {
             clock,
             measuring: AtomicBool::new(false),
             pages: Mutex::default(),
+            fidelity,
         })
+    }
+
+    /// How much of the pictures arrives, if that is measured.
+    pub(super) const fn fidelity(&self) -> Option<&Fidelity> {
+        self.fidelity.as_ref()
     }
 
     /// Between the marks, pictures are logged.
@@ -67,13 +74,17 @@ impl BenchLog {
     /// had come in: pictures are shown as soon as they can be, so what lies between is lateness.
     pub(super) fn displayed(&self, frame: &VideoFrame, shown: Instant) {
         if self.measuring.load(Ordering::Relaxed) {
+            let number = read_stamp(&frame.picture);
             let entry = (
-                read_stamp(&frame.picture),
+                number,
                 self.clock.unix_ms(shown),
                 self.clock.unix_ms(frame.captured_at),
                 frame.picture.resolution().width,
             );
             self.note(|entries| &mut entries.disp, entry);
+            if let (Some(fidelity), Some(number)) = (&self.fidelity, number) {
+                fidelity.shown(number, &frame.picture);
+            }
         }
     }
 
@@ -108,6 +119,9 @@ impl CaptureObserver for BenchLog {
         if let Some(number) = read_stamp(&frame.picture) {
             let at = self.clock.unix_ms(frame.captured_at);
             self.note(|entries| &mut entries.cap, (number, at));
+            if let Some(fidelity) = &self.fidelity {
+                fidelity.captured(number, &frame.picture);
+            }
         }
     }
 }
@@ -137,7 +151,7 @@ mod tests {
 
     #[test]
     fn pictures_are_logged_between_the_marks_by_their_stamp() {
-        let log = BenchLog::new(WallClock::align());
+        let log = BenchLog::new(WallClock::align(), None);
         log.captured(&frame(Some(5)));
         log.captured(&frame(None));
         log.displayed(&frame(Some(1)), Instant::now());
@@ -164,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_harness_that_does_not_read_costs_no_memory() {
-        let log = BenchLog::new(WallClock::align());
+        let log = BenchLog::new(WallClock::align(), None);
         let now = Instant::now();
         for _ in 0..MAX_ENTRIES + 3 {
             log.pulse_heard(now);

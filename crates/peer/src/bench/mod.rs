@@ -6,6 +6,7 @@
 
 mod clock;
 mod env;
+mod fidelity;
 mod link;
 mod log;
 mod messages;
@@ -113,7 +114,10 @@ impl Bench {
         if name == Mark::End {
             self.flush().await?;
         }
-        let stats = stats::by_type(&self.side.stats().await);
+        let mut stats = stats::by_type(&self.side.stats().await);
+        if let Some(fidelity) = self.side.fidelity() {
+            stats["fidelity"] = fidelity;
+        }
         self.send(Outgoing::Stats { name, stats }).await
     }
 

@@ -4,19 +4,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ahoy_audio::processing::ProcessingSettings;
 use ahoy_call::fan_out::Subscription;
 use ahoy_call::local::LocalMedia;
 use ahoy_call::negotiation::{Candidate, Description, DescriptionKind, Role};
 use ahoy_call::participant::{Participant, ParticipantOutput};
 use ahoy_call::stats::ParticipantStats;
+use ahoy_call::status::PeerMessage;
 use ahoy_call::transport::{LocalAddresses, TransportConfig};
 use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::clock::WallClock;
 use super::env::{BenchAudio, BenchConfig, BenchRole};
+use super::fidelity::Fidelity;
 use super::log::{BenchLog, Entries};
 use super::messages::{EventName, Incoming, Outgoing, Tick};
 use super::pulses::{PulseListener, Pulses};
@@ -26,6 +30,8 @@ use crate::viewer::Viewer;
 /// What waits for the endpoint's task: some tens of candidates and a few events. Media threads
 /// drop what does not fit, the connection's task waits.
 const NOTICES: usize = 256;
+/// How often the other side is told of gaps in its sound.
+const TELL_GAPS: Duration = Duration::from_secs(1);
 /// How long the goodbye and the release of the media may take: the harness waits 1 s.
 const END: Duration = Duration::from_millis(400);
 
@@ -49,6 +55,7 @@ pub(super) struct Side {
     /// Events are told once each.
     told: BTreeSet<EventName>,
     capture_failure: Option<String>,
+    gaps_told_at: Instant,
 }
 
 /// The other side.
@@ -63,7 +70,7 @@ impl Side {
     pub(super) fn start(config: BenchConfig) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, receiver) = mpsc::channel(NOTICES);
         let clock = WallClock::align();
-        let log = BenchLog::new(clock);
+        let log = BenchLog::new(clock, config.fidelity.then(Fidelity::default));
         let local = start_media(&config, &log, &notices);
         let side = Self {
             config,
@@ -75,6 +82,7 @@ impl Side {
             ready: false,
             told: BTreeSet::new(),
             capture_failure: None,
+            gaps_told_at: Instant::now(),
         };
         (side, receiver)
     }
@@ -138,6 +146,11 @@ impl Side {
         self.log.set_measuring(measuring);
     }
 
+    /// How much of the pictures arrives, if that is measured.
+    pub(super) fn fidelity(&self) -> Option<Value> {
+        self.log.fidelity().map(Fidelity::report)
+    }
+
     /// What was noted since the last time.
     pub(super) fn take_log(&self) -> (Entries, u64) {
         self.log.take()
@@ -154,6 +167,17 @@ impl Side {
         let decision = self.local.adapt(Instant::now(), &paths, losses);
         if let Some(participant) = remote {
             participant.set_needed_bitrate(decision.needed);
+        }
+        self.tell_gaps(Instant::now());
+    }
+
+    fn tell_gaps(&mut self, now: Instant) {
+        let due = now.saturating_duration_since(self.gaps_told_at) >= TELL_GAPS;
+        if let Some(remote) = self.remote.as_mut().filter(|_| due) {
+            self.gaps_told_at = now;
+            if let Some(gaps) = remote.participant.gaps_to_tell() {
+                remote.participant.send_message(&gaps);
+            }
         }
     }
 
@@ -217,7 +241,8 @@ impl Side {
         };
         let config = TransportConfig {
             local_addresses: LocalAddresses::Loopback,
-            data_channel: false,
+            // Beside the contract: what a real call tells the other side about its sound.
+            data_channel: self.config.audio == BenchAudio::Devices,
             ..TransportConfig::default()
         };
         let outputs = self.notices.clone();
@@ -321,7 +346,35 @@ impl Side {
                 }
             }
             ParticipantOutput::Failed => Some(error("the connection is closed")),
-            ParticipantOutput::DataOpen | ParticipantOutput::Message(_) => None,
+            ParticipantOutput::DataOpen => {
+                self.introduce();
+                None
+            }
+            ParticipantOutput::Message(message) => {
+                self.message(message);
+                None
+            }
+        }
+    }
+
+    fn introduce(&self) {
+        if let Some(remote) = &self.remote {
+            remote.participant.send_message(&self.local.status());
+        }
+    }
+
+    fn message(&mut self, message: PeerMessage) {
+        let Some(remote) = &mut self.remote else {
+            return;
+        };
+        match message {
+            PeerMessage::SoundGaps { packets, gaps } => remote.participant.note_gaps(packets, gaps),
+            status @ PeerMessage::Status { .. } => {
+                if remote.participant.note(status) {
+                    self.introduce();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -361,7 +414,17 @@ fn start_media(
             .set_injection(Some(Arc::new(Pulses::new(Arc::clone(log)))));
     }
     local.set_constraints(config.video);
-    local.select_microphone(MicrophoneSelection::Tone);
+    if config.audio == BenchAudio::Devices {
+        local.set_processing(ProcessingSettings {
+            echo_cancellation: false,
+            noise_suppression: false,
+            auto_gain_control: false,
+            original_sound: false,
+        });
+        local.select_microphone(MicrophoneSelection::Default);
+    } else {
+        local.select_microphone(MicrophoneSelection::Tone);
+    }
     local.select_speaker(SpeakerSelection::Default);
     local.select_camera(CameraSelection::File(config.clip.clone()));
     local

@@ -10,9 +10,6 @@ pub mod scale;
 pub mod stamp;
 pub mod y4m;
 
-#[cfg(target_os = "linux")]
-mod v4l2;
-
 use ahoy_media::device::{DeviceError, DeviceInfo};
 use ahoy_media::frame::VideoFrame;
 use ahoy_media::selection::CameraSelection;

@@ -25,8 +25,10 @@ pub enum PixelFormat {
 /// One mode that a camera offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mode {
-    /// Size and whole frames per second.
+    /// Size, and frames per second rounded to a whole number.
     pub format: VideoConstraints,
+    /// Seconds from one picture to the next: numerator and denominator.
+    pub interval: (u32, u32),
     /// Packing of the pixels.
     pub pixels: PixelFormat,
 }
@@ -39,8 +41,32 @@ impl Mode {
                 resolution: Resolution::new(width, height),
                 frame_rate,
             },
+            interval: (1, frame_rate),
             pixels,
         }
+    }
+
+    /// A mode with any interval between pictures, such as 1001/30000 s. `None` when that is no rate
+    /// of at least one picture in two seconds.
+    pub fn with_interval(
+        width: u32,
+        height: u32,
+        interval: (u32, u32),
+        pixels: PixelFormat,
+    ) -> Option<Self> {
+        let (numerator, denominator) = interval;
+        let doubled = u64::from(denominator) * 2;
+        let rate = (doubled / u64::from(numerator.max(1))).div_ceil(2);
+        let rate = u32::try_from(rate).ok().filter(|rate| *rate > 0)?;
+        Some(Self {
+            interval,
+            ..Self::new(width, height, rate, pixels)
+        })
+    }
+
+    /// Whether its rate is a whole number of frames per second.
+    pub const fn has_whole_rate(&self) -> bool {
+        self.interval.0 == 1
     }
 
     /// Whether we can use it at all. 4:2:0 and 4:2:2 need even sides.
@@ -69,6 +95,7 @@ fn compare(a: &Mode, b: &Mode, wanted: VideoConstraints) -> Ordering {
             rate_distance(a.format.frame_rate, wanted.frame_rate)
                 .total_cmp(&rate_distance(b.format.frame_rate, wanted.frame_rate))
         })
+        .then_with(|| b.has_whole_rate().cmp(&a.has_whole_rate()))
         .then_with(|| a.pixels.cmp(&b.pixels))
 }
 
@@ -134,6 +161,20 @@ mod tests {
     fn the_cheapest_conversion_decides_between_equals() {
         let modes = [Gray, Mjpeg, Nv12, Yuyv].map(|pixels| Mode::new(640, 480, 30, pixels));
         assert_eq!(chosen(&modes, "640x480@30"), Some(modes[2]));
+    }
+
+    #[test]
+    fn rates_that_are_no_whole_number_are_rounded_and_come_second() {
+        let mode = |interval| Mode::with_interval(640, 480, interval, Yuyv);
+        let ntsc = mode((1001, 30_000)).expect("a rate");
+        assert_eq!(ntsc.format.frame_rate, 30);
+        assert_eq!(mode((1001, 15_000)).map(|m| m.format.frame_rate), Some(15));
+        assert_eq!(mode((2, 15)).map(|m| m.format.frame_rate), Some(8));
+        assert_eq!(mode((5, 2)), None);
+        assert_eq!(mode((0, 0)), None);
+        let mjpeg = Mode::new(640, 480, 30, Mjpeg);
+        assert_eq!(chosen(&[ntsc, mjpeg], "640x480@30"), Some(mjpeg));
+        assert_eq!(chosen(&[ntsc], "640x480@30"), Some(ntsc));
     }
 
     #[test]

@@ -1,76 +1,104 @@
-//! The encode thread: scales, encodes, hands over.
+//! The encode thread: encodes for the others and for the self-view, and hands over.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::stream::EncodedStream;
 use super::{FORCED_KEY_FRAME_INTERVAL, Shared, VideoEncoding, lock};
-use crate::capture::pace::FrameRateLimiter;
-use crate::capture::scale::{Scaler, fit};
-use crate::vp8::{Vp8Encoder, Vp8EncoderConfig};
 use ahoy_media::codec::CodecError;
-use ahoy_media::frame::{EncodedFrame, EncodedVideoSink, I420, VideoFrame};
-use ahoy_media::pool::FramePool;
-use ahoy_media::units::{Resolution, VIDEO_CLOCK_HZ};
+use ahoy_media::frame::{EncodedFrame, EncodedVideoSink, VideoFrame};
+use ahoy_media::units::{Bitrate, VideoConstraints};
+
+/// The self-view crosses no network, so only effort counts.
+const PREVIEW_BITRATE: Bitrate = Bitrate::from_kbps(2000);
+const PREVIEW_CPU_USED: i32 = -16;
 
 /// Runs until the slot is closed.
-pub(super) fn run(shared: &Shared, sink: &dyn EncodedVideoSink) {
-    let mut thread = EncodeThread::new();
+pub(super) fn run(shared: &Shared, sink: &dyn EncodedVideoSink, preview: &dyn EncodedVideoSink) {
+    let mut sent = Sent::new();
+    let mut previewed = EncodedStream::new();
     while let Some(frame) = shared.slot.take() {
-        if !sink.wants_frames() {
+        let (for_others, for_us) = (sink.wants_frames(), preview.wants_frames());
+        if !for_others && !for_us {
             lock(&shared.stats).frames_held_back += 1;
             continue;
         }
-        let encoding = lock(&shared.settings).effective();
-        if !thread.is_due(&frame, encoding.constraints.frame_rate) {
-            continue;
+        let (encoding, small) = {
+            let settings = lock(&shared.settings);
+            (settings.effective(), settings.preview)
+        };
+        if for_others && let Some(encoded) = sent.encode(shared, &frame, encoding) {
+            sink.on_encoded_frame(&encoded);
         }
-        let began = Instant::now();
-        let force = thread.take_key_frame_request(shared, began);
-        let result = thread.encode(&frame, encoding, force);
-        thread.account(shared, &result, began.elapsed());
-        match result {
-            Ok(Some(encoded)) => sink.on_encoded_frame(&encoded),
-            Ok(None) => thread.renew_request(shared, force),
-            Err(error) => {
-                tracing::warn!(%error, "a picture could not be encoded");
-                thread.encoder = None;
-                thread.renew_request(shared, force);
+        if for_us {
+            let encoding = VideoEncoding {
+                constraints: VideoConstraints {
+                    resolution: small,
+                    ..encoding.constraints
+                },
+                bitrate: PREVIEW_BITRATE,
+                cpu_used: PREVIEW_CPU_USED,
+            };
+            let asked = &shared.preview_key_frame_requested;
+            if let Some(encoded) = show(&mut previewed, &frame, encoding, asked) {
+                preview.on_encoded_frame(&encoded);
             }
         }
     }
 }
 
-struct EncodeThread {
-    /// Made with the first picture, and anew after a failure.
-    encoder: Option<Vp8Encoder>,
-    scaler: Scaler,
-    pool: FramePool,
-    clock: RtpClock,
-    /// For fewer frames than the camera delivers, and the rate that it is for.
-    limiter: (u32, FrameRateLimiter),
+/// The next picture of the self-view, if one is due.
+fn show(
+    stream: &mut EncodedStream,
+    frame: &VideoFrame,
+    encoding: VideoEncoding,
+    key_frame_requested: &AtomicBool,
+) -> Option<EncodedFrame> {
+    if !stream.is_due(frame, encoding.constraints.frame_rate) {
+        return None;
+    }
+    let force = key_frame_requested.swap(false, Ordering::AcqRel);
+    let encoded = stream.encode(frame, encoding, force).ok().flatten();
+    if force && encoded.is_none() {
+        key_frame_requested.store(true, Ordering::Release);
+    }
+    encoded
+}
+
+/// What the others get.
+struct Sent {
+    stream: EncodedStream,
     last_key_frame: Option<Instant>,
 }
 
-impl EncodeThread {
+impl Sent {
     fn new() -> Self {
         Self {
-            encoder: None,
-            scaler: Scaler::new(),
-            pool: FramePool::new(),
-            clock: RtpClock::default(),
-            limiter: (0, FrameRateLimiter::new(Duration::ZERO)),
+            stream: EncodedStream::new(),
             last_key_frame: None,
         }
     }
 
-    /// Whether a frame captured then is one of so many per second.
-    fn is_due(&mut self, frame: &VideoFrame, frame_rate: u32) -> bool {
-        if self.limiter.0 != frame_rate {
-            let interval = Duration::from_secs(1) / frame_rate.max(1);
-            self.limiter = (frame_rate, FrameRateLimiter::new(interval));
+    /// The next picture, if one is due.
+    fn encode(
+        &mut self,
+        shared: &Shared,
+        frame: &VideoFrame,
+        encoding: VideoEncoding,
+    ) -> Option<EncodedFrame> {
+        if !self.stream.is_due(frame, encoding.constraints.frame_rate) {
+            return None;
         }
-        self.limiter.1.accept(frame.captured_at)
+        let began = Instant::now();
+        let force = self.take_key_frame_request(shared, began);
+        let result = self.stream.encode(frame, encoding, force);
+        self.account(shared, &result, began.elapsed());
+        let encoded = result.ok().flatten();
+        if force && encoded.is_none() {
+            // The frame that was to become a key frame did not come to be.
+            shared.key_frame_requested.store(true, Ordering::Release);
+        }
+        encoded
     }
 
     /// Whether a key frame is asked for and allowed by now. What is not allowed yet stays asked.
@@ -83,56 +111,6 @@ impl EncodeThread {
             shared.key_frame_requested.store(false, Ordering::Release);
         }
         new_taker || (allowed && shared.key_frame_requested.swap(false, Ordering::AcqRel))
-    }
-
-    /// The frame that was to become a key frame did not come to be.
-    fn renew_request(&self, shared: &Shared, forced: bool) {
-        if forced {
-            shared.key_frame_requested.store(true, Ordering::Release);
-        }
-    }
-
-    fn encode(
-        &mut self,
-        frame: &VideoFrame,
-        encoding: VideoEncoding,
-        force_key_frame: bool,
-    ) -> Result<Option<EncodedFrame>, CodecError> {
-        let VideoEncoding {
-            constraints,
-            bitrate,
-            cpu_used,
-        } = encoding;
-        let picture = self.scaled(&frame.picture, constraints.resolution)?;
-        let timestamp = self.clock.timestamp(frame.captured_at);
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => none.insert(Vp8Encoder::new(Vp8EncoderConfig::new(
-                picture.resolution(),
-                bitrate,
-                constraints.frame_rate,
-            ))?),
-        };
-        encoder.set_bitrate(bitrate)?;
-        encoder.set_frame_rate(constraints.frame_rate)?;
-        encoder.set_cpu_used(cpu_used)?;
-        encoder.encode(&picture, timestamp, frame.captured_at, force_key_frame)
-    }
-
-    /// The picture itself if it is small enough, or a smaller copy.
-    fn scaled(
-        &mut self,
-        picture: &Arc<I420>,
-        largest: Resolution,
-    ) -> Result<Arc<I420>, CodecError> {
-        let target = fit(picture.resolution(), largest);
-        if target == picture.resolution() {
-            return Ok(Arc::clone(picture));
-        }
-        let scaler = &mut self.scaler;
-        self.pool
-            .fill(target, |small| scaler.scale(picture, small))
-            .map_err(|error| CodecError::Encode(error.to_string()))
     }
 
     fn account(
@@ -150,9 +128,7 @@ impl EncodeThread {
                 stats.key_frames_encoded += u64::from(frame.key_frame);
                 stats.frame_width = frame.resolution.width;
                 stats.frame_height = frame.resolution.height;
-                if let Some(encoder) = &mut self.encoder {
-                    stats.qp_sum += u64::from(encoder.last_quantizer());
-                }
+                stats.qp_sum += self.stream.last_quantizer();
                 if frame.key_frame {
                     self.last_key_frame = Some(Instant::now());
                 }
@@ -160,45 +136,5 @@ impl EncodeThread {
             Ok(None) => stats.frames_dropped += 1,
             Err(_) => stats.frames_failed += 1,
         }
-    }
-}
-
-/// Media time from capture time.
-#[derive(Debug, Default)]
-struct RtpClock {
-    origin: Option<Instant>,
-    last: u64,
-}
-
-impl RtpClock {
-    /// 90 kHz ticks, always growing: two pictures never have the same time.
-    fn timestamp(&mut self, captured_at: Instant) -> u32 {
-        let origin = *self.origin.get_or_insert(captured_at);
-        let elapsed = captured_at.saturating_duration_since(origin);
-        let ticks = elapsed.as_micros() as u64 * u64::from(VIDEO_CLOCK_HZ) / 1_000_000;
-        self.last = ticks.max(self.last + 1);
-        // The lower 32 bits: RTP time wraps.
-        self.last as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn media_time_follows_capture_time_and_always_grows() {
-        let start = Instant::now();
-        let mut clock = RtpClock::default();
-        let first = clock.timestamp(start);
-        let second = clock.timestamp(start + Duration::from_millis(100));
-        assert_eq!(second - first, 9000 - 1);
-        assert_eq!(
-            clock.timestamp(start + Duration::from_millis(100)),
-            second + 1
-        );
-        assert_eq!(clock.timestamp(start), second + 2);
-        let day = clock.timestamp(start + Duration::from_secs(86_400));
-        assert_eq!(day, (86_400_u64 * 90_000) as u32);
     }
 }

@@ -1,18 +1,29 @@
 //! What nokhwa does not tell on Linux, asked from V4L2 directly: which nodes are cameras, which
-//! modes they have, and what the driver makes of a mode before nokhwa opens it.
+//! modes they have, and what the driver makes of a mode before nokhwa opens it. Modes that nokhwa
+//! cannot open (30000/1001 pictures a second) are read from here.
 
+use std::borrow::Cow;
 use std::io;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use v4l::buffer::Type;
 use v4l::frameinterval::FrameIntervalEnum;
 use v4l::framesize::FrameSizeEnum;
+use v4l::io::mmap;
+use v4l::io::traits::CaptureStream;
 use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
-use super::mode::{Mode, PixelFormat};
+use super::problem::problem_of;
+use super::stream::{Guarded, Stream};
+use crate::capture::mode::{Mode, PixelFormat};
+use ahoy_media::device::{DeviceError, DeviceProblem};
 use ahoy_media::units::{Resolution, VideoConstraints};
+
+/// Buffers that the driver fills in turn.
+const BUFFERS: u32 = 4;
 
 /// A camera node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,45 +75,56 @@ pub(super) fn modes(index: u32, wanted: VideoConstraints) -> io::Result<Vec<Mode
                 .unwrap_or_default();
             let rates = rates
                 .iter()
-                .filter_map(|rate| nearest_rate(&rate.interval, wanted.frame_rate));
-            modes.extend(rates.map(|rate| Mode::new(width, height, rate, pixels)));
+                .filter_map(|rate| nearest_interval(&rate.interval, wanted.frame_rate));
+            modes.extend(
+                rates.filter_map(|interval| Mode::with_interval(width, height, interval, pixels)),
+            );
         }
     }
     Ok(modes)
 }
 
-/// What a driver has made of a mode.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Prepared {
-    pub(super) mode: Mode,
-    /// Bytes from one row to the next.
-    pub(super) stride: u32,
-}
-
-/// Sets the mode and reads back what the driver has made of it. nokhwa refuses to open a camera
-/// that another program has left in a mode it does not know; after this it is in one it knows.
-pub(super) fn prepare(index: u32, mode: Mode) -> io::Result<Prepared> {
+/// Sets the mode and reads back what the driver has made of it, with the bytes from one row to the
+/// next. nokhwa refuses to open a camera that another program has left in a mode it does not know;
+/// after this it is in one it knows.
+pub(super) fn prepare(index: u32, wanted: Mode) -> io::Result<(Mode, u32)> {
     let device = Device::with_path(path(index))?;
-    let Resolution { width, height } = mode.format.resolution;
-    device.set_format(&Format::new(width, height, fourcc(mode.pixels)))?;
-    let interval = Fraction::new(1, mode.format.frame_rate);
-    let rate = device
-        .set_params(&Parameters::new(interval))
+    let Resolution { width, height } = wanted.format.resolution;
+    device.set_format(&Format::new(width, height, fourcc(wanted.pixels)))?;
+    let (numerator, denominator) = wanted.interval;
+    let interval = device
+        .set_params(&Parameters::new(Fraction::new(numerator, denominator)))
         .ok()
         .and_then(|_| device.params().ok())
-        .and_then(|params| whole_rate(params.interval));
+        .and_then(|params| lowest_terms(params.interval))
+        .unwrap_or(wanted.interval);
     let format = device.format()?;
     let pixels = pixels(format.fourcc)
         .ok_or_else(|| io::Error::other(format!("it insists on the format {}", format.fourcc)))?;
-    Ok(Prepared {
-        mode: Mode::new(
-            format.width,
-            format.height,
-            rate.unwrap_or(mode.format.frame_rate),
-            pixels,
-        ),
-        stride: format.stride,
-    })
+    Mode::with_interval(format.width, format.height, interval, pixels)
+        .map(|mode| (mode, format.stride))
+        .ok_or_else(|| io::Error::other("it insists on less than one picture in two seconds"))
+}
+
+/// Streams from a camera in the mode it was prepared for.
+pub(super) fn stream(index: u32) -> io::Result<impl Stream> {
+    let device = Device::with_path(path(index))?;
+    mmap::Stream::with_buffers(&device, Type::VideoCapture, BUFFERS).map(Guarded::new)
+}
+
+impl Stream for Guarded<mmap::Stream<'_>> {
+    fn next_picture(&mut self) -> Result<Cow<'_, [u8]>, DeviceError> {
+        let lost = |error: io::Error| {
+            let problem = error.raw_os_error().map_or(DeviceProblem::Lost, |code| {
+                problem_of(code, DeviceProblem::Lost)
+            });
+            DeviceError::new(problem, error)
+        };
+        let closed = || DeviceError::new(DeviceProblem::Lost, "the camera is closed");
+        let (data, about) = self.get().ok_or_else(closed)?.next().map_err(lost)?;
+        let used = usize::try_from(about.bytesused).unwrap_or(usize::MAX);
+        Ok(Cow::Borrowed(data.get(..used).unwrap_or(data)))
+    }
 }
 
 fn node(index: u32) -> Option<Node> {
@@ -188,10 +210,10 @@ fn nearest_size(size: &FrameSizeEnum, wanted: Resolution) -> Resolution {
     }
 }
 
-/// Whole frames per second of an interval. nokhwa cannot open a camera at other rates.
-fn nearest_rate(interval: &FrameIntervalEnum, wanted: u32) -> Option<u32> {
+/// The interval between pictures that is nearest to so many in a second.
+fn nearest_interval(interval: &FrameIntervalEnum, wanted: u32) -> Option<(u32, u32)> {
     match interval {
-        FrameIntervalEnum::Discrete(interval) => whole_rate(*interval),
+        FrameIntervalEnum::Discrete(interval) => lowest_terms(*interval),
         FrameIntervalEnum::Stepwise(range) => {
             // The shortest interval is the highest rate.
             let rate = |interval: Fraction, up: bool| {
@@ -209,18 +231,23 @@ fn nearest_rate(interval: &FrameIntervalEnum, wanted: u32) -> Option<u32> {
             };
             let most = rate(range.min, false)?;
             let least = rate(range.max, true)?.max(1);
-            (least <= most).then(|| wanted.clamp(least, most))
+            (least <= most).then(|| (1, wanted.clamp(least, most)))
         }
     }
 }
 
-fn whole_rate(interval: Fraction) -> Option<u32> {
+/// Numerator and denominator, a whole rate as 1 over it.
+fn lowest_terms(interval: Fraction) -> Option<(u32, u32)> {
     let Fraction {
         numerator,
         denominator,
     } = interval;
-    let whole = numerator > 0 && denominator > 0 && denominator.is_multiple_of(numerator);
-    whole.then(|| denominator / numerator)
+    let divides = denominator.checked_rem(numerator)? == 0 && denominator > 0;
+    Some(if divides {
+        (1, denominator / numerator)
+    } else {
+        (numerator, denominator)
+    })
 }
 
 #[cfg(test)]
@@ -249,16 +276,16 @@ mod tests {
     #[test]
     fn rates_in_steps_and_fractions() {
         let fraction = Fraction::new;
-        assert_eq!(whole_rate(fraction(1, 30)), Some(30));
-        assert_eq!(whole_rate(fraction(1001, 30000)), None);
-        assert_eq!(whole_rate(fraction(0, 0)), None);
+        assert_eq!(lowest_terms(fraction(2, 60)), Some((1, 30)));
+        assert_eq!(lowest_terms(fraction(1001, 30000)), Some((1001, 30000)));
+        assert_eq!(lowest_terms(fraction(0, 0)), None);
         let range = FrameIntervalEnum::Stepwise(v4l::frameinterval::Stepwise {
             min: fraction(1, 60),
             max: fraction(1, 5),
             step: fraction(1, 60),
         });
-        assert_eq!(nearest_rate(&range, 30), Some(30));
-        assert_eq!(nearest_rate(&range, 90), Some(60));
-        assert_eq!(nearest_rate(&range, 1), Some(5));
+        assert_eq!(nearest_interval(&range, 30), Some((1, 30)));
+        assert_eq!(nearest_interval(&range, 90), Some((1, 60)));
+        assert_eq!(nearest_interval(&range, 1), Some((1, 5)));
     }
 }
