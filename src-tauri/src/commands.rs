@@ -21,9 +21,9 @@ use crate::error::{CommandError, ErrorCode};
 use crate::recent_calls::RecentCall;
 use crate::settings::{Settings, SettingsProblem, check_constraints};
 use crate::shell::Shell;
-use crate::video::VideoBytes;
-use crate::view::{AppState, RawVideo, UiMessage, VideoTile};
-use crate::window;
+use crate::video_socket::Served;
+use crate::view::{AppState, UiMessage, VideoAddress, VideoTile};
+use crate::{raw_video, video, window};
 
 type Answer<T = ()> = Result<T, CommandError>;
 type Held<'a> = State<'a, Arc<Shell>>;
@@ -215,44 +215,25 @@ pub(crate) async fn get_stats(shell: Held<'_>) -> Answer<StatsReport> {
     Ok(shell.engine.stats().await?)
 }
 
-/// Sends the compressed pictures of a tile, each with a 24-byte header. Returns the number of
-/// the subscription.
+/// Offers the compressed pictures of a tile, each with a 24-byte header, to one connection.
 #[tauri::command]
 #[specta::specta]
-pub(crate) async fn subscribe_video(
-    shell: Held<'_>,
-    tile: VideoTile,
-    channel: Channel<VideoBytes>,
-) -> Answer<u32> {
-    shell.video.subscribe(&shell.engine, tile, channel).await
+pub(crate) async fn open_video(shell: Held<'_>, tile: VideoTile) -> Answer<VideoAddress> {
+    let served = video::serve(&shell.engine, tile).await?;
+    offer(&shell, served).await
 }
 
-/// Tells that the pictures up to and including `seq` were taken.
+/// Offers the decoded pictures of a tile, for webviews without a VP8 decoder.
 #[tauri::command]
 #[specta::specta]
-pub(crate) fn acknowledge_video(shell: Held<'_>, id: u32, seq: u32) {
-    shell.video.acknowledge(id, seq);
+pub(crate) async fn open_raw_video(shell: Held<'_>, tile: VideoTile) -> Answer<VideoAddress> {
+    let served = raw_video::serve(&shell.engine, tile).await?;
+    offer(&shell, served).await
 }
 
-/// The decoder cannot go on without a key frame.
-#[tauri::command]
-#[specta::specta]
-pub(crate) fn request_key_frame(shell: Held<'_>, id: u32) {
-    shell.video.request_key_frame(id);
-}
-
-/// Ends a subscription.
-#[tauri::command(async)]
-#[specta::specta]
-pub(crate) fn unsubscribe_video(shell: Held<'_>, id: u32) {
-    shell.video.unsubscribe(id);
-}
-
-/// Offers the decoded pictures of a tile on a WebSocket, for webviews without a VP8 decoder.
-#[tauri::command]
-#[specta::specta]
-pub(crate) async fn open_raw_video(shell: Held<'_>, tile: VideoTile) -> Answer<RawVideo> {
-    shell.raw_video.offer(&shell.engine, tile).await
+async fn offer(shell: &Shell, served: Served) -> Answer<VideoAddress> {
+    let address = shell.video_socket.offer(served).await;
+    address.map_err(|error| CommandError::new(ErrorCode::VideoFailed, error))
 }
 
 /// Lets the window fill the screen, or not.

@@ -23,8 +23,8 @@ pub(crate) enum ErrorCode {
     NoSuchParticipant,
     /// The system's clipboard did not take the text.
     ClipboardFailed,
-    /// No socket for raw pictures could be opened on this computer.
-    RawVideoFailed,
+    /// No socket for pictures could be opened on this computer.
+    VideoFailed,
 }
 
 /// A failed command as the interface sees it.

@@ -18,6 +18,7 @@ mod settings;
 mod shell;
 mod store;
 mod video;
+mod video_socket;
 mod view;
 mod window;
 

@@ -13,10 +13,9 @@ use tokio::time::timeout;
 
 use crate::events;
 use crate::profile::{Notice, NoticeCode, Profile};
-use crate::raw_video::RawVideoServer;
 use crate::recent_calls::{RecentCall, Recorder};
 use crate::settings::Settings;
-use crate::video::VideoSubscriptions;
+use crate::video_socket::VideoSocketServer;
 use crate::view::{AppState, Platform, UiMessage};
 
 /// News that the interface may lag behind. Each is a whole state; one that is lost is made good
@@ -37,9 +36,7 @@ pub(crate) struct Shell {
     /// Settings and recent calls.
     pub(crate) profile: Profile,
     /// Streams of pictures to the window.
-    pub(crate) video: VideoSubscriptions,
-    /// The same for webviews that cannot decode VP8.
-    pub(crate) raw_video: RawVideoServer,
+    pub(crate) video_socket: VideoSocketServer,
     /// To whoever watches.
     pub(crate) news: broadcast::Sender<UiMessage>,
     start_notices: Vec<Notice>,
@@ -66,8 +63,7 @@ impl Shell {
         let shell = Arc::new(Self {
             engine,
             profile,
-            video: VideoSubscriptions::default(),
-            raw_video: RawVideoServer::default(),
+            video_socket: VideoSocketServer::default(),
             news: broadcast::channel(NEWS_CAPACITY).0,
             start_notices,
             told: Mutex::default(),
@@ -103,7 +99,6 @@ impl Shell {
     /// Sends everything that happens to `channel`. The interface does this when it starts: what
     /// an earlier page watched and showed ends.
     pub(crate) fn watch(self: &Arc<Self>, channel: tauri::ipc::Channel<UiMessage>) {
-        self.video.unsubscribe_all();
         let watcher = async_runtime::spawn(events::forward(Arc::clone(self), channel));
         if let Some(former) = replace(&self.watcher, Some(watcher)) {
             former.abort();
@@ -174,7 +169,6 @@ impl Shell {
 
     /// Leaves the call, so that the others know at once, and writes down that it was.
     pub(crate) async fn close(&self) {
-        self.video.unsubscribe_all();
         if timeout(LEAVE_PATIENCE, self.engine.close()).await.is_err() {
             tracing::warn!("the engine did not close in time");
         }

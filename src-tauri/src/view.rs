@@ -136,9 +136,9 @@ impl From<VideoTile> for ahoy_call::engine::VideoTile {
     }
 }
 
-/// Where raw pictures can be fetched: a WebSocket to `url` with the query `token=…`, once.
+/// Where the pictures of a tile can be fetched: a WebSocket to `url` with the query `token=…`, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, specta::Type)]
-pub(crate) struct RawVideo {
+pub(crate) struct VideoAddress {
     /// `ws://127.0.0.1:PORT/video`.
     pub(crate) url: String,
     /// Good for one connection within ten seconds.

@@ -7,11 +7,11 @@ import type {
   CodeCheck,
   Devices,
   ProcessingSettings,
-  RawVideo,
   RecentCall,
   Settings,
   StatsReport,
   UiMessage,
+  VideoAddress,
   VideoConstraints,
   VideoTile,
 } from "./bindings";
@@ -69,7 +69,7 @@ export interface Backend {
   requestKeyFrame(subscription: VideoSubscription): void;
   unsubscribeVideo(subscription: VideoSubscription): void;
   /** Decoded pictures over a loopback WebSocket, for webviews without a VP8 decoder. */
-  openRawVideo(tile: VideoTile): Promise<RawVideo>;
+  openRawVideo(tile: VideoTile): Promise<VideoAddress>;
 
   setFullscreen(on: boolean): Promise<void>;
   /** Closes the window without asking again. */

@@ -49,19 +49,10 @@ export const commands = {
 	copyText: (text: string) => typedError<null, CommandError>(__TAURI_INVOKE("copy_text", { text })),
 	/**  W3C webrtc-stats of every connection. */
 	getStats: () => typedError<StatsReport, CommandError>(__TAURI_INVOKE("get_stats")),
-	/**
-	 *  Sends the compressed pictures of a tile, each with a 24-byte header. Returns the number of
-	 *  the subscription.
-	 */
-	subscribeVideo: (tile: VideoTile, channel: Channel<ArrayBuffer>) => typedError<number, CommandError>(__TAURI_INVOKE("subscribe_video", { tile, channel })),
-	/**  Tells that the pictures up to and including `seq` were taken. */
-	acknowledgeVideo: (id: number, seq: number) => __TAURI_INVOKE<void>("acknowledge_video", { id, seq }),
-	/**  The decoder cannot go on without a key frame. */
-	requestKeyFrame: (id: number) => __TAURI_INVOKE<void>("request_key_frame", { id }),
-	/**  Ends a subscription. */
-	unsubscribeVideo: (id: number) => __TAURI_INVOKE<void>("unsubscribe_video", { id }),
-	/**  Offers the decoded pictures of a tile on a WebSocket, for webviews without a VP8 decoder. */
-	openRawVideo: (tile: VideoTile) => typedError<RawVideo, CommandError>(__TAURI_INVOKE("open_raw_video", { tile })),
+	/**  Offers the compressed pictures of a tile, each with a 24-byte header, to one connection. */
+	openVideo: (tile: VideoTile) => typedError<VideoAddress, CommandError>(__TAURI_INVOKE("open_video", { tile })),
+	/**  Offers the decoded pictures of a tile, for webviews without a VP8 decoder. */
+	openRawVideo: (tile: VideoTile) => typedError<VideoAddress, CommandError>(__TAURI_INVOKE("open_raw_video", { tile })),
 	/**  Lets the window fill the screen, or not. */
 	setFullscreen: (on: boolean) => __TAURI_INVOKE<void>("set_fullscreen", { on }),
 	/**  Closes the window without asking; a call is left. */
@@ -364,8 +355,8 @@ export type ErrorCode =
 "noSuchParticipant" | 
 /**  The system's clipboard did not take the text. */
 "clipboardFailed" | 
-/**  No socket for raw pictures could be opened on this computer. */
-"rawVideoFailed";
+/**  No socket for pictures could be opened on this computer. */
+"videoFailed";
 
 /**  `RTCInboundRtpStreamStats`. */
 export type InboundRtpStats = {
@@ -658,14 +649,6 @@ export type QualityView = {
 	reducedTo: number | null,
 };
 
-/**  Where raw pictures can be fetched: a WebSocket to `url` with the query `token=…`, once. */
-export type RawVideo = {
-	/**  `ws://127.0.0.1:PORT/video`. */
-	url: string,
-	/**  Good for one connection within ten seconds. */
-	token: string,
-};
-
 /**  How far an invite reaches. */
 export type Reach = 
 /**  Other windows on this computer. */
@@ -831,6 +814,14 @@ on: boolean } |
  *  or when it is asked for once more.
  */
 { type: "closeRequested" };
+
+/**  Where the pictures of a tile can be fetched: a WebSocket to `url` with the query `token=…`, once. */
+export type VideoAddress = {
+	/**  `ws://127.0.0.1:PORT/video`. */
+	url: string,
+	/**  Good for one connection within ten seconds. */
+	token: string,
+};
 
 /**
  *  What is asked of a camera, and the ceiling of what is sent: size and frames per second

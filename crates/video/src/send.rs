@@ -32,7 +32,7 @@ use crate::vp8::DEFAULT_CPU_USED;
 /// for most upstreams.
 pub const DEFAULT_BITRATE: Bitrate = Bitrate::from_kbps(1500);
 /// Largest size of the self-view while others watch: sharp enough for its corner.
-pub const PREVIEW_RESOLUTION: Resolution = Resolution::new(640, 360);
+pub const PREVIEW_RESOLUTION: Resolution = Resolution::new(480, 270);
 /// A stream has at most one forced key frame in this time, however many ask: a key frame costs
 /// as much as some ten others, and serves everybody.
 pub const FORCED_KEY_FRAME_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,9 +1,12 @@
+use std::time::{Duration, Instant};
+
 use ahoy_media::frame::I420;
 use ahoy_media::units::Resolution;
-use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio::time::timeout;
 
 use super::*;
+use crate::video_socket::VideoSocketServer;
+use crate::video_socket::testing::connect;
 
 fn frame(number: u64) -> VideoFrame {
     VideoFrame {
@@ -13,31 +16,16 @@ fn frame(number: u64) -> VideoFrame {
     }
 }
 
-async fn offered() -> (RawVideo, watch::Sender<Option<VideoFrame>>) {
-    let (sender, frames) = watch::channel(None);
+#[tokio::test]
+async fn one_picture_per_credit_and_always_the_newest() {
+    let (pictures, frames) = watch::channel(None);
     let feed = Feed {
         frames,
         _source: Box::new(()),
     };
-    let server = RawVideoServer::default();
-    let raw_video = server.offer_feed(feed).await.expect("a port");
-    (raw_video, sender)
-}
-
-fn request(raw_video: &RawVideo, origin: &'static str) -> Request {
-    let url = format!("{}?token={}", raw_video.url, raw_video.token);
-    let mut request = url.into_client_request().expect("a URL");
-    let origin = origin.parse().expect("a header");
-    request.headers_mut().insert("origin", origin);
-    request
-}
-
-#[tokio::test]
-async fn one_picture_per_credit_and_always_the_newest() {
-    let (raw_video, pictures) = offered().await;
-    let (mut socket, _) = connect_async(request(&raw_video, ORIGINS[0]))
-        .await
-        .expect("admitted");
+    let server = VideoSocketServer::default();
+    let address = server.offer(served(feed)).await.expect("a port");
+    let mut socket = connect(&address).await.expect("admitted");
     for (seq, newest) in [(0, 2), (1, 5)] {
         for number in 0..=newest {
             pictures.send_replace(Some(frame(number)));
@@ -64,39 +52,4 @@ async fn one_picture_per_credit_and_always_the_newest() {
         socket.next().await,
         None | Some(Err(_) | Ok(Message::Close(_)))
     ));
-}
-
-#[tokio::test]
-async fn other_pages_and_wrong_tokens_are_refused() {
-    let (raw_video, _pictures) = offered().await;
-    for origin in ["https://example.org", "null", ""] {
-        let refused = connect_async(request(&raw_video, origin)).await;
-        assert!(
-            matches!(refused, Err(Error::Http(response)) if response.status() == 403),
-            "{origin}"
-        );
-    }
-    let guess = RawVideo {
-        token: "0".repeat(32),
-        ..raw_video.clone()
-    };
-    assert!(connect_async(request(&guess, ORIGINS[0])).await.is_err());
-    // A wrong origin does not use the token up.
-    assert!(connect_async(request(&raw_video, ORIGINS[0])).await.is_ok());
-    assert!(
-        connect_async(request(&raw_video, ORIGINS[0]))
-            .await
-            .is_err(),
-        "taken"
-    );
-}
-
-#[tokio::test]
-async fn the_source_ends_with_the_connection() {
-    let (raw_video, pictures) = offered().await;
-    let (socket, _) = connect_async(request(&raw_video, ORIGINS[0]))
-        .await
-        .expect("admitted");
-    drop(socket);
-    pictures.closed().await;
 }

@@ -1,8 +1,10 @@
 // The app behind the window, through the generated commands.
 
 import { Channel } from "@tauri-apps/api/core";
-import { commands, type UiMessage } from "../bindings";
+import { commands, type UiMessage, type VideoAddress } from "../bindings";
 import { BackendError, type Backend } from "../backend";
+import { systemClock } from "../state/clock";
+import { VideoConnection } from "../video/connection";
 
 type Outcome<T> = { status: "ok"; data: T } | { status: "error"; error: { code: string; message: string } };
 
@@ -10,6 +12,10 @@ type Outcome<T> = { status: "ok"; data: T } | { status: "error"; error: { code: 
 export function insideTauri(): boolean {
   return "__TAURI_INTERNALS__" in window;
 }
+
+/** Pictures under way, by the number of the subscription. */
+const streams = new Map<number, VideoConnection>();
+let lastStream = 0;
 
 export const tauriBackend: Backend = {
   appState: () => commands.getAppState(),
@@ -38,13 +44,24 @@ export const tauriBackend: Backend = {
   copyText: (text) => done(commands.copyText(text)),
   stats: () => data(commands.getStats()),
   async subscribeVideo(tile, frame) {
-    const channel = new Channel<ArrayBuffer>();
-    channel.onmessage = (message) => frame(new Uint8Array(message));
-    return { id: await data(commands.subscribeVideo(tile, channel)) };
+    const open = () => data(commands.openVideo(tile));
+    // Somebody who has left is told at once; a connection that breaks is made anew.
+    let first: VideoAddress | null = await open();
+    const address = async () => {
+      const taken = first ?? (await open());
+      first = null;
+      return taken;
+    };
+    const id = ++lastStream;
+    streams.set(id, new VideoConnection({ open: address, clock: systemClock, message: frame }));
+    return { id };
   },
-  acknowledgeVideo: (subscription, seq) => forget(commands.acknowledgeVideo(subscription.id, seq)),
-  requestKeyFrame: (subscription) => forget(commands.requestKeyFrame(subscription.id)),
-  unsubscribeVideo: (subscription) => forget(commands.unsubscribeVideo(subscription.id)),
+  acknowledgeVideo: ({ id }, seq) => streams.get(id)?.send(String(seq)),
+  requestKeyFrame: ({ id }) => streams.get(id)?.send("key"),
+  unsubscribeVideo({ id }) {
+    streams.get(id)?.close();
+    streams.delete(id);
+  },
   openRawVideo: (tile) => data(commands.openRawVideo(tile)),
   setFullscreen: (on) => done(commands.setFullscreen(on)),
   closeWindow: () => done(commands.closeWindow()),
@@ -59,11 +76,6 @@ async function data<T>(outcome: Promise<Outcome<T> | T>): Promise<T> {
 
 async function done(outcome: Promise<unknown>): Promise<void> {
   await data(outcome);
-}
-
-/** For calls about a picture that may be gone by the time they arrive: nothing to do then. */
-function forget(outcome: Promise<unknown>): void {
-  outcome.catch((error: unknown) => console.warn("video command", error));
 }
 
 function isOutcome<T>(result: Outcome<T> | T): result is Outcome<T> {

@@ -378,7 +378,7 @@ export function createFake(scenario: string): Backend {
       streams.delete(subscription.id);
     },
     openRawVideo: async () => {
-      throw new BackendError("rawVideoFailed", "not in the browser");
+      throw new BackendError("videoFailed", "not in the browser");
     },
     async setFullscreen(on: boolean) {
       note("setFullscreen", on);

@@ -5,7 +5,8 @@ import { ASK_EVERY_MS, LATE_MS, MAX_UNDER_WAY, OVERLOAD_MS, PictureDecoder, type
 import { fit, outset } from "./fit";
 import { follows, HEADER_BYTES, readHeader, type FrameHeader } from "./header";
 import { Presenter, type FrameRequests } from "./present";
-import { NEXT, RawStream, RETRY_MS, type SocketLike } from "./raw";
+import { RETRY_MS, VideoConnection, type SocketLike } from "./connection";
+import { NEXT, RawStream } from "./raw";
 import { LatestSlot } from "./slot";
 import { planesOf, toRgba } from "./yuv";
 
@@ -488,5 +489,31 @@ describe("raw pictures", () => {
     clock.advance(10 * RETRY_MS);
     await Promise.resolve();
     expect(sockets).toHaveLength(2);
+  });
+
+  it("said too early wait for the connection, and not for the one after", async () => {
+    const clock = new ManualClock();
+    const sockets: FakeSocket[] = [];
+    const connection = new VideoConnection({
+      open: async () => ({ url: "ws://127.0.0.1:9/video", token: "t" }),
+      clock,
+      message: () => undefined,
+      connect: (url) => {
+        const socket = new FakeSocket(url);
+        sockets.push(socket);
+        return socket;
+      },
+    });
+    connection.send("3");
+    await Promise.resolve();
+    expect(sockets[0]?.sent).toEqual([]);
+    sockets[0]?.onopen?.();
+    connection.send("key");
+    expect(sockets[0]?.sent).toEqual(["3", "key"]);
+    sockets[0]?.onclose?.();
+    connection.close();
+    clock.advance(10 * RETRY_MS);
+    await Promise.resolve();
+    expect(sockets).toHaveLength(1);
   });
 });

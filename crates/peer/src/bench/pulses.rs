@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn bursts_come_every_0_9_to_1_0_s_and_are_heard_once_each() {
         let clock = WallClock::align();
-        let (sent, heard) = (BenchLog::new(clock), BenchLog::new(clock));
+        let (sent, heard) = (BenchLog::new(clock, None), BenchLog::new(clock, None));
         let pulses = Pulses::new(Arc::clone(&sent));
         let listener = PulseListener::new(Arc::clone(&heard));
         let start = Instant::now();
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn between_bursts_it_is_nearly_silent() {
-        let pulses = Pulses::new(BenchLog::new(WallClock::align()));
+        let pulses = Pulses::new(BenchLog::new(WallClock::align(), None));
         let mut block = [1.0; BLOCK_SAMPLES];
         pulses.fill(&mut block, Instant::now());
         assert!(block.iter().all(|sample| sample.abs() <= NEAR_SILENCE));
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_burst_that_rings_on_is_one_and_the_next_is_another() {
         let clock = WallClock::align();
-        let log = BenchLog::new(clock);
+        let log = BenchLog::new(clock, None);
         let listener = PulseListener::new(Arc::clone(&log));
         let start = Instant::now();
         let mut loud = [0.0; BLOCK_SAMPLES];
