@@ -21,6 +21,11 @@ pub const SUBPROTOCOL: &str = "ahoy.1";
 /// growth, small enough that nobody can fill a server's memory with a few messages.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
+/// What a description may grow by when a server passes it on: `from` in the place of `to`, a longer
+/// number, a default written out. One that leaves no room for it is refused, or the receiver would
+/// find it too long and close the connection.
+const GROWTH: usize = 64;
+
 /// Longest description in bytes, less than [`MAX_MESSAGE`] by the room its escaping may need.
 pub const MAX_SDP: usize = 32 * 1024;
 
@@ -330,6 +335,9 @@ impl ClientMessage {
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         let message = parse(text, &Self::TYPES)?;
         match &message {
+            Self::Description { .. } if text.len() > MAX_MESSAGE - GROWTH => {
+                return Err(MessageError::TooLarge);
+            }
             Self::Description { description, .. } => check_description(description)?,
             Self::Candidate {
                 candidate: Some(candidate),

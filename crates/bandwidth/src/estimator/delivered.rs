@@ -20,25 +20,29 @@ impl Delivered {
     pub(super) fn arrived(&mut self, arrival: Duration, size: usize) {
         // Reordered packets count for the newest time; only the sum over the window matters.
         let newest = self.packets.back().map_or(arrival, |(at, _)| *at);
-        self.packets.push_back((arrival.max(newest), size));
-        while let Some((at, _)) = self.packets.front() {
-            if arrival.max(newest).saturating_sub(*at) <= KEPT && self.packets.len() <= MAX_PACKETS
-            {
-                break;
-            }
-            self.packets.pop_front();
-        }
+        self.push(arrival.max(newest), size);
     }
 
     /// A packet was lost of which so many bytes do not matter: the path would have carried them.
     pub(super) fn lost(&mut self, size: usize) {
-        if let Some((newest, _)) = self.packets.back().filter(|_| size > 0) {
-            self.packets.push_back((*newest, size));
+        let newest = self.packets.back().map(|(at, _)| *at);
+        if let Some(newest) = newest.filter(|_| size > 0) {
+            self.push(newest, size);
         }
     }
 
     pub(super) fn reset(&mut self) {
         self.packets.clear();
+    }
+
+    fn push(&mut self, newest: Duration, size: usize) {
+        self.packets.push_back((newest, size));
+        while let Some((at, _)) = self.packets.front() {
+            if newest.saturating_sub(*at) <= KEPT && self.packets.len() <= MAX_PACKETS {
+                break;
+            }
+            self.packets.pop_front();
+        }
     }
 
     /// Bits per second over the last `window`, at most [`KEPT`]. `None` while there is too little
@@ -65,6 +69,16 @@ impl Delivered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn is_bounded_when_nothing_but_losses_is_reported() {
+        let mut delivered = Delivered::default();
+        delivered.arrived(Duration::ZERO, 1000);
+        for _ in 0..2 * MAX_PACKETS {
+            delivered.lost(1000);
+        }
+        assert!(delivered.packets.len() <= MAX_PACKETS);
+    }
 
     #[test]
     fn measures_over_the_window_that_is_asked_for() {

@@ -219,6 +219,31 @@ fn long_messages_and_fields_are_refused() {
     );
 }
 
+/// Escaped as it is here, a description within its own limit fills the whole message.
+#[test]
+fn a_description_is_never_too_long_to_be_passed_on() {
+    let message = |length: usize| {
+        let around = r#"{"type":"description","to":2,"description":{"type":"offer","sdp":""}}"#;
+        let (before, after) = around.split_at(around.len() - 3);
+        let left = length - around.len();
+        let sdp = "\\u0001".repeat(left / 6) + &"x".repeat(left % 6);
+        format!("{before}{sdp}{after}")
+    };
+    for length in [MAX_MESSAGE - GROWTH + 1, MAX_MESSAGE] {
+        assert_eq!(
+            ClientMessage::parse(&message(length)),
+            Err(MessageError::TooLarge)
+        );
+    }
+    let longest = ClientMessage::parse(&message(MAX_MESSAGE - GROWTH));
+    let Ok(ClientMessage::Description { description, .. }) = longest else {
+        panic!("{longest:?}");
+    };
+    let from = ParticipantId::MAX;
+    let passed_on = ServerMessage::Description { from, description };
+    assert_eq!(ServerMessage::parse(&passed_on.to_json()), Ok(passed_on));
+}
+
 #[test]
 fn debug_output_keeps_descriptions_and_candidates_to_itself() {
     let description = SessionDescription {

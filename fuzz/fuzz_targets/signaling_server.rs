@@ -1,0 +1,175 @@
+//! What a server decides when its clients say anything at any time: nothing grows beyond its
+//! limits, and every client can read whatever the server tells it.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use ahoy_fuzz::heap;
+use ahoy_signaling::message::{
+    ClientMessage, LeaveReason, MAX_MESSAGE, PROTOCOL_VERSION, ServerMessage,
+};
+use ahoy_signaling::room::{ConnectionId, Heartbeat, Limits, Opening, Output, Rooms};
+use ahoy_signaling::room_code::RoomNumber;
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// Limits that are reached quickly.
+const ROOMS: usize = 6;
+const CONNECTIONS: usize = 24;
+const MOST_HEAP: usize = 1 << 20;
+
+#[derive(Debug, Arbitrary)]
+enum Step<'a> {
+    Connect(u8),
+    Create(u8),
+    /// A client into the room of another.
+    Join(u8, u8),
+    /// Something that one client says, whatever it is.
+    Say(u8, &'a str),
+    /// A description of so many line ends and so many control characters.
+    Describe {
+        who: u8,
+        to: u8,
+        lines: u16,
+        controls: u16,
+        ends: u8,
+    },
+    Disconnect(u8),
+    Pass(u16),
+}
+
+struct Driver {
+    rooms: Rooms,
+    now: Instant,
+    /// Who is connected, and the room that each was told to be in.
+    clients: BTreeMap<ConnectionId, Option<RoomNumber>>,
+}
+
+impl Driver {
+    fn client(&self, index: u8) -> Option<ConnectionId> {
+        let count = self.clients.len().max(1);
+        self.clients.keys().nth(usize::from(index) % count).copied()
+    }
+
+    fn say(&mut self, who: u8, text: &str) {
+        if let Some(id) = self.client(who)
+            && text.len() <= MAX_MESSAGE
+        {
+            let message = ClientMessage::parse(text);
+            self.rooms.handle(id, message, text.len(), self.now);
+        }
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        match step {
+            Step::Connect(from) => {
+                let ip = match from % 6 {
+                    0 | 1 => IpAddr::from(Ipv4Addr::LOCALHOST),
+                    2 | 3 => IpAddr::from(Ipv4Addr::new(192, 0, 2, from)),
+                    _ => IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, from.into())),
+                };
+                if let Ok(id) = self.rooms.connect(ip, self.now) {
+                    assert!(self.clients.insert(id, None).is_none());
+                }
+            }
+            Step::Create(who) => {
+                let create = ClientMessage::Create {
+                    version: PROTOCOL_VERSION,
+                    reach: None,
+                };
+                self.say(who, &create.to_json());
+            }
+            Step::Join(who, whose) => {
+                let theirs = self.client(whose).and_then(|id| self.clients[&id]);
+                if let Some(room) = theirs {
+                    let version = PROTOCOL_VERSION;
+                    self.say(who, &ClientMessage::Join { version, room }.to_json());
+                }
+            }
+            Step::Say(who, text) => self.say(who, text),
+            Step::Describe {
+                who,
+                to,
+                lines,
+                controls,
+                ends,
+            } => {
+                let (lines, controls) = (usize::from(lines), usize::from(controls));
+                let sdp = "\\r\\n".repeat(lines) + &"\\u0001".repeat(controls % 11_000);
+                let sdp = sdp + &"x".repeat(usize::from(ends));
+                self.say(
+                    who,
+                    &format!(
+                        r#"{{"type":"description","to":{to},"description":{{"type":"offer","sdp":"{sdp}"}}}}"#
+                    ),
+                );
+            }
+            Step::Disconnect(who) => {
+                if let Some(id) = self.client(who) {
+                    self.rooms
+                        .disconnect(id, LeaveReason::Disconnected, self.now);
+                    self.clients.remove(&id);
+                }
+            }
+            Step::Pass(ms) => {
+                self.now += Duration::from_millis(u64::from(ms));
+                self.rooms.tick(self.now);
+            }
+        }
+    }
+
+    fn outputs(&mut self) {
+        while let Some(output) = self.rooms.poll_output() {
+            match output {
+                Output::Send { to, message } => self.told(to, message),
+                Output::Close { connection } => {
+                    assert!(self.clients.remove(&connection).is_some());
+                }
+            }
+        }
+        assert_eq!(self.rooms.connections(), self.clients.len());
+        assert!(self.clients.len() <= CONNECTIONS && self.rooms.rooms() <= ROOMS);
+    }
+
+    fn told(&mut self, to: ConnectionId, message: ServerMessage) {
+        let json = message.to_json();
+        assert_eq!(ServerMessage::parse(&json).as_ref(), Ok(&message));
+        let room = self.clients.get_mut(&to).expect("somebody who is there");
+        match message {
+            ServerMessage::Created { room: number, .. }
+            | ServerMessage::Joined { room: number, .. } => *room = Some(number),
+            _ => {}
+        }
+    }
+}
+
+fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
+    let (shared, steps) = input;
+    let before = heap::held();
+    let limits = Limits {
+        rooms: ROOMS,
+        connections: CONNECTIONS,
+        opening: if shared {
+            Opening::Anyone
+        } else {
+            Opening::ThisComputer
+        },
+        ..Limits::default()
+    };
+    let mut driver = Driver {
+        rooms: Rooms::new(limits, Heartbeat::default(), StdRng::seed_from_u64(1)),
+        now: Instant::now(),
+        clients: BTreeMap::new(),
+    };
+    for step in steps {
+        driver.step(step);
+        driver.outputs();
+        let heap = heap::held().saturating_sub(before);
+        assert!(heap <= MOST_HEAP, "{heap} bytes of heap are held");
+    }
+});
