@@ -64,9 +64,9 @@ const PATIENCE: u32 = 300;
 const IMPATIENCE: u32 = 50;
 /// Later than the target by this, pieces are left out even where they do not fit so well.
 const URGENT: i64 = 4_800;
-/// Packets in a row that may come late and lose what was concealed in their place: after more, the
-/// network has become slower, and they are played late rather than never.
-const MAX_STALLS_IN_A_ROW: u32 = 4;
+/// Times in a row that packets may come late and lose what was concealed in their place: after
+/// more, the network has become slower, and they are played late rather than never.
+const MAX_STALLS_IN_A_ROW: u32 = 1;
 /// Blocks between two changes of speed, so that speech does not sound hasty.
 const STRETCH_PAUSE: u32 = 3;
 /// A media time further than this from what the clock says is a restart of the sender: 5 s.

@@ -32,6 +32,8 @@ const START: i64 = 1_920;
 /// to be worth waiting for.
 const BUCKETS: usize = 10;
 const BUCKET: i64 = 9_600;
+/// Packets in a row that all come late because the route has become longer.
+const LATELY: usize = 5;
 /// Packets that come within 2 ms come at once.
 const AT_ONCE: i64 = 96;
 /// Never wait longer: at 600 ms people talk over each other, and a gap is the lesser evil.
@@ -130,6 +132,13 @@ impl DelayEstimator {
         transits.min().unwrap_or(0)
     }
 
+    /// What even the fastest of the last packets needed: when that is more than expected, the route
+    /// has become longer.
+    fn lately(&self) -> i64 {
+        let transits = self.recent.iter().rev().take(LATELY);
+        transits.map(|it| it.transit).min().unwrap_or(0)
+    }
+
     fn find_quantiles(&mut self) {
         self.sorting.clear();
         self.sorting
@@ -152,7 +161,8 @@ impl DelayEstimator {
     /// The transit at which to play, for packets of this duration.
     pub(super) fn target(&self, packet: i64) -> i64 {
         let repairs = self.losses.packets_to_wait_for() * packet;
-        let mut target = (self.in_time + MARGIN).max(self.fastest() + LEAST);
+        let in_time = self.in_time.max(self.lately());
+        let mut target = (in_time + MARGIN).max(self.fastest() + LEAST);
         if repairs > 0 {
             target = target.max(self.repairing + repairs + MARGIN);
         }

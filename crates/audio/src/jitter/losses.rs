@@ -16,7 +16,7 @@ const PATIENCE: u32 = 120;
 
 /// Deep redundancy of so many samples, 250 ms, is for bursts; a sender that loses single packets
 /// sends less.
-const FOR_BURSTS: usize = 7_200;
+const FOR_BURSTS: usize = 12_000;
 /// What is expected of a sender's losses that protects itself, before any have been met: this share
 /// of packets, and so many bursts of each length, as of three packets in a row on average or of
 /// packets lost at random.

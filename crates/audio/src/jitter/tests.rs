@@ -180,8 +180,8 @@ fn a_late_packet_is_heard_only_where_it_was_missing() {
     let even = run_with(packets(), |_| Some(30), |_| true);
     // Late by one and a half packets, and the next one comes with it.
     let late = |n| match n {
-        200 => 75,
-        201 => 55,
+        200 => 65,
+        201 => 45,
         _ => 30,
     };
     let late = run_with(packets(), |n| Some(late(n)), |_| true);
