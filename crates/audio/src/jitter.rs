@@ -64,13 +64,16 @@ const PATIENCE: u32 = 300;
 const IMPATIENCE: u32 = 50;
 /// Later than the target by this, pieces are left out even where they do not fit so well.
 const URGENT: i64 = 4_800;
-/// Packets in a row that concealment may take the beginning of: after more, the network has become
-/// slower, and they are played late rather than never.
-const MAX_REPAID_IN_A_ROW: u32 = 4;
+/// Times in a row that packets may come late and lose what was concealed in their place: after
+/// more, the network has become slower, and they are played late rather than never.
+const MAX_STALLS_IN_A_ROW: u32 = 1;
 /// Blocks between two changes of speed, so that speech does not sound hasty.
 const STRETCH_PAUSE: u32 = 3;
 /// A media time further than this from what the clock says is a restart of the sender: 5 s.
 const PLAUSIBLE: i64 = 240_000;
+/// Packets between two looks at how the sender protects them: its deep redundancy, as long as it
+/// ever is, takes fifteen to build up.
+const PROTECTION_EVERY: u64 = 16;
 /// Packets after a hole whose redundancy is looked at.
 const REDUNDANCY_DEPTH: usize = 2;
 
@@ -88,8 +91,10 @@ pub struct AudioJitterBuffer<D = OpusDecoder> {
     next: i64,
     /// Concealed while nothing was there: counts against what is then found missing.
     debt: i64,
-    /// Packets of which concealment took the beginning, without one in between that came in time.
-    repaid_in_a_row: u32,
+    /// Times that nothing was there, without a packet in between that came in time.
+    stalls_in_a_row: u32,
+    /// Nothing was there last time.
+    stalled: bool,
     /// The media time of the packet before which something is missing.
     bridging: Option<i64>,
     /// The media time of the packet whose deep redundancy was read last, and what it covers.
@@ -145,7 +150,8 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             sound: Sound::new(decoder),
             next: 0,
             debt: 0,
-            repaid_in_a_row: 0,
+            stalls_in_a_row: 0,
+            stalled: false,
             bridging: None,
             redundancy: None,
             silent: false,
@@ -180,6 +186,11 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         };
         self.stats.packets_received += 1;
         self.delay.observe(arrival, timestamp);
+        if self.stats.packets_received.is_multiple_of(PROTECTION_EVERY) {
+            let samples = self.sound.dred_samples(&packet.payload);
+            self.redundancy = None;
+            self.delay.losses.protected_by(samples);
+        }
         let stored = Stored {
             payload: packet.payload,
             samples,
@@ -257,6 +268,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         self.state = State::Buffering;
         self.slack = Slack::default();
         self.debt = 0;
+        self.stalled = false;
     }
 
     fn store(&mut self, timestamp: i64, packet: Stored) {
@@ -331,7 +343,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             match self.first() {
                 Some(timestamp) if timestamp <= self.next => self.decode_first(now),
                 Some(timestamp) if self.silent => self.rest_until(timestamp, now),
-                Some(timestamp) => self.bridge(timestamp, now),
+                Some(timestamp) => self.bridge(timestamp),
                 None if self.silent => {
                     self.sound.comfort(BLOCK_SAMPLES, &mut self.stats);
                     self.next += BLOCK_SAMPLES as i64;
@@ -351,12 +363,10 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             return;
         }
         let start = self.sound.len() as i64;
-        let repaid = self.repayment(now).min(packet.samples);
-        self.repaid_in_a_row = if repaid > 0 {
-            self.repaid_in_a_row + 1
-        } else {
-            0
-        };
+        let repaid = self.repayment().min(packet.samples);
+        if !std::mem::take(&mut self.stalled) && self.debt == 0 {
+            self.stalls_in_a_row = 0;
+        }
         let Ok(samples) = self.sound.decode(&packet.payload, repaid) else {
             self.stats.decode_errors += 1;
             self.stats.packets_discarded += 1;
@@ -378,7 +388,17 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         self.next = timestamp + samples as i64;
         self.packet = samples as i64;
         self.silent = is_silence(&packet.payload);
-        self.debt = 0;
+        self.settle(repaid, samples as i64);
+    }
+
+    /// So much of a packet or a hole of `length` was concealed before. What is not repaid, although
+    /// it could have been, stays as delay.
+    fn settle(&mut self, repaid: i64, length: i64) {
+        let left = self.debt - repaid;
+        self.debt = if repaid == length { left } else { 0 };
+        if self.debt == 0 {
+            self.slack.shift(left);
+        }
     }
 
     /// Silence between two bursts of speech, until the time of the next packet.
@@ -393,33 +413,46 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         }
     }
 
-    /// How much of what was concealed while nothing was there stands for what then came: as much
-    /// as would make the delay longer than it should be.
-    fn repayment(&self, now: i64) -> i64 {
-        if self.repaid_in_a_row > MAX_REPAID_IN_A_ROW {
+    /// How much of what was concealed while nothing was there stands for what then came: all of it,
+    /// so that one late packet changes no timing. More delay, if it takes that, comes by playing
+    /// slower, which is heard less.
+    fn repayment(&self) -> i64 {
+        if self.stalls_in_a_row > MAX_STALLS_IN_A_ROW {
             return 0;
         }
-        let over = now - self.next - self.target();
-        let blocks = (over + BLOCK_SAMPLES as i64 - 1) / BLOCK_SAMPLES as i64;
-        (blocks * BLOCK_SAMPLES as i64).clamp(0, self.debt)
+        self.debt
     }
 
     /// Something is missing before the first packet there is.
-    fn bridge(&mut self, timestamp: i64, now: i64) {
+    fn bridge(&mut self, timestamp: i64) {
         let gap = timestamp - self.next;
         if self.bridging != Some(timestamp) {
             self.bridging = Some(timestamp);
             self.count_missing(timestamp, gap);
         }
-        let repaid = self.repayment(now).min(gap);
+        let repaid = self.repayment().min(gap);
+        self.settle(repaid, gap);
+        if repaid == gap {
+            self.account_for(timestamp, gap);
+        }
         self.next += repaid;
-        // What is not repaid stays as delay.
-        self.debt = 0;
         if gap > MAX_GAP {
             self.sound.skip();
             self.next = timestamp;
         } else if self.next < timestamp {
             self.restore_frame(timestamp);
+        }
+    }
+
+    /// A hole that has been concealed as a whole: what is known of it helps the decoder.
+    fn account_for(&mut self, timestamp: i64, gap: i64) {
+        let packet = self.packets.get(&timestamp);
+        let fec = packet.map_or(0, |packet| fec_samples(&packet.payload) as i64);
+        let restored = packet.is_some_and(|packet| {
+            gap == fec && self.sound.decode_fec(&packet.payload, fec, fec).is_ok()
+        });
+        if !restored {
+            self.sound.give_up();
         }
     }
 
@@ -495,10 +528,11 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             self.fill_pause();
             return;
         }
-        if self.debt == 0 {
+        if !std::mem::replace(&mut self.stalled, true) {
             self.stats.underruns += 1;
+            self.stalls_in_a_row += 1;
         }
-        self.sound.conceal(BLOCK_SAMPLES as i64, &mut self.stats);
+        self.sound.stand_in(BLOCK_SAMPLES as i64, &mut self.stats);
         self.debt += BLOCK_SAMPLES as i64;
     }
 
@@ -562,9 +596,11 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             self.stats.inserted_samples_for_deceleration += inserted as u64;
             inserted
         } else {
-            let most = spare + (excess / BLOCK).max(0) * BLOCK;
+            // The target wanders as much under jitter: to follow it down would mean to come back.
+            let worth = if excess > tolerated { excess } else { 0 };
+            let most = spare + worth / BLOCK * BLOCK;
             let worthwhile = if quiet {
-                excess >= BLOCK || spare > 0
+                most > 0
             } else {
                 urgent || self.too_late > PATIENCE
             };

@@ -197,7 +197,8 @@ impl Redundancy {
             protection == Protection::Bursts && burst >= VERY_LONG_BURST && bitrate < PROTECTED;
         let dred = match protection {
             Protection::None | Protection::Single => Duration::ZERO,
-            Protection::Many => Duration::from_millis(200),
+            // As far back as two or three packets in a row: more would take from the speech.
+            Protection::Many => Duration::from_millis(120),
             Protection::Bursts => Duration::from_millis(300),
         };
         let percent = (self.loss * 100.0).round() as u8;
@@ -205,8 +206,10 @@ impl Redundancy {
             Protection::None => 0,
             // Below six, libopus gives repair data little room.
             Protection::Single => percent.clamp(6, 30),
+            // With less, it gives DRED no room beside FEC at low rates.
+            Protection::Many if bitrate < PROTECTED => percent.max(30),
             // With less, it gives DRED too little room to be of use.
-            Protection::Many | Protection::Bursts => percent.max(30),
+            Protection::Many | Protection::Bursts => percent.max(20),
         };
         let fec = match protection {
             Protection::None => false,
@@ -303,7 +306,7 @@ mod tests {
     #[test]
     fn many_losses_and_bursts_get_dred_and_more_bits() {
         let many = decided(&report(20.0, 1.2, 2_000));
-        assert!(many.fec && many.dred >= Duration::from_millis(200));
+        assert!(many.fec && many.dred >= Duration::from_millis(100));
         let bursts = decided(&report(20.0, 3.0, 2_000));
         assert!(bursts.fec && bursts.dred > many.dred);
         assert_eq!(bursts.bitrate, MAX_VOICE_BITRATE);

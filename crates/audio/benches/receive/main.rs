@@ -9,7 +9,7 @@
 //!
 //! PESQ and STOI come from Python (`AHOY_PYTHON`, else `python3`); without it, or without the
 //! packages, the table says so and has the rest. `AHOY_CASES=loss` runs the lines with that word in
-//! their names.
+//! their names, `AHOY_SEEDS=3..9` other fates of the packets than 0..3.
 
 #![expect(clippy::print_stdout, reason = "the tables are what it is for")]
 #![expect(
@@ -20,6 +20,7 @@
 mod measure;
 mod trace;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ahoy_audio::redundancy::{LossReport, Receiver, Redundancy};
@@ -123,6 +124,14 @@ fn case(trace: Trace, kbps: u64, receiver: Receiver) -> Case {
     Case {
         trace,
         settings: redundancy.settings(),
-        seeds: 3,
+        seeds: seeds(),
     }
+}
+
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var("AHOY_SEEDS") else {
+        return 0..3;
+    };
+    let (first, end) = text.split_once("..").unwrap();
+    first.parse().unwrap()..end.parse().unwrap()
 }

@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 
 use super::losses::Losses;
 
-/// Packets whose transit counts: 10 s of the usual ones, and no more than came in that time.
-const WINDOW_PACKETS: usize = 500;
-const WINDOW: i64 = 480_000;
+/// Packets whose transit counts: 20 s of the usual ones, and no more than came in that time.
+const WINDOW_PACKETS: usize = 1_000;
+const WINDOW: i64 = 960_000;
+/// Until so many have been seen, each one changes what is known.
+const FEW_PACKETS: usize = 100;
 /// Share of packets that are to be in time. Waiting for the rest too would delay everything that
 /// everybody hears.
-const IN_TIME: f32 = 0.98;
+const IN_TIME: f32 = 0.985;
 /// Share of packets that are to be in time to repair the ones before: it is rarer that they are
 /// needed.
 const REPAIRING: f32 = 0.9;
@@ -30,16 +32,28 @@ const START: i64 = 1_920;
 /// to be worth waiting for.
 const BUCKETS: usize = 10;
 const BUCKET: i64 = 9_600;
+/// Packets in a row that all come late because the route has become longer.
+const LATELY: usize = 5;
 /// Packets that come within 2 ms come at once.
 const AT_ONCE: i64 = 96;
 /// Never wait longer: at 600 ms people talk over each other, and a gap is the lesser evil.
 const MOST: i64 = 28_800;
 
+/// A packet and those that came at once with it.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at: i64,
+    transit: i64,
+    others: usize,
+}
+
 /// Delay statistics of one stream.
 #[derive(Debug, Clone)]
 pub(super) struct DelayEstimator {
-    /// Arrival and transit of the last packets, the newest last.
-    recent: VecDeque<(i64, i64)>,
+    /// The last packets, the newest last.
+    recent: VecDeque<Arrival>,
+    /// How many others came at once with them.
+    at_once: usize,
     /// Their transits, in the order that finding quantiles leaves behind.
     sorting: Vec<i64>,
     /// Shortest transit per bucket, the newest last: start of the bucket, transit.
@@ -59,6 +73,7 @@ impl DelayEstimator {
             sorting: Vec::with_capacity(WINDOW_PACKETS + 1),
             fastest: VecDeque::with_capacity(BUCKETS + 1),
             in_time: 0,
+            at_once: 0,
             repairing: 0,
             seen: 0,
             jitter: 0.0,
@@ -77,24 +92,26 @@ impl DelayEstimator {
         self.seen = self.seen.saturating_add(1);
         self.observe_fastest(arrival, transit);
         // Packets that come at once, after one that held them up, tell of one delay: the longest.
-        let held_up = self
-            .recent
-            .back()
-            .is_some_and(|(at, longest)| arrival - at < AT_ONCE && transit <= *longest);
-        if held_up {
-            return;
+        match self.recent.back_mut() {
+            Some(last) if arrival - last.at < AT_ONCE && transit <= last.transit => {
+                last.others += 1;
+                self.at_once += 1;
+                return;
+            }
+            _ => self.recent.push_back(Arrival {
+                at: arrival,
+                transit,
+                others: 0,
+            }),
         }
-        self.recent.push_back((arrival, transit));
-        while self.recent.len() > WINDOW_PACKETS
-            || self
-                .recent
-                .front()
-                .is_some_and(|(at, _)| *at < arrival - WINDOW)
+        while let Some(first) = self.recent.front()
+            && (self.recent.len() > WINDOW_PACKETS || first.at < arrival - WINDOW)
         {
+            self.at_once -= first.others;
             self.recent.pop_front();
         }
         // One more packet in time changes next to nothing.
-        if transit > self.in_time || self.seen < WINDOW_PACKETS || self.seen.is_multiple_of(8) {
+        if transit > self.in_time || self.seen < FEW_PACKETS || self.seen.is_multiple_of(8) {
             self.find_quantiles();
         }
     }
@@ -115,15 +132,25 @@ impl DelayEstimator {
         transits.min().unwrap_or(0)
     }
 
+    /// What even the fastest of the last packets needed: when that is more than expected, the route
+    /// has become longer.
+    fn lately(&self) -> i64 {
+        let transits = self.recent.iter().rev().take(LATELY);
+        transits.map(|it| it.transit).min().unwrap_or(0)
+    }
+
     fn find_quantiles(&mut self) {
         self.sorting.clear();
         self.sorting
-            .extend(self.recent.iter().map(|(_, transit)| *transit));
+            .extend(self.recent.iter().map(|arrival| arrival.transit));
         let Some(last) = self.sorting.len().checked_sub(1) else {
             return;
         };
         let rank = |share: f32| ((share * last as f32).ceil() as usize).min(last);
-        let (below, in_time, _) = self.sorting.select_nth_unstable(rank(IN_TIME));
+        // Those that came at once with another that was waited for are in time with it.
+        let late = (1.0 - IN_TIME) * (last + self.at_once) as f32;
+        let rank_in_time = last - (late as usize).min(last);
+        let (below, in_time, _) = self.sorting.select_nth_unstable(rank_in_time);
         self.in_time = *in_time;
         self.repairing = match rank(REPAIRING) {
             rank if rank < below.len() => *below.select_nth_unstable(rank).1,
@@ -134,7 +161,8 @@ impl DelayEstimator {
     /// The transit at which to play, for packets of this duration.
     pub(super) fn target(&self, packet: i64) -> i64 {
         let repairs = self.losses.packets_to_wait_for() * packet;
-        let mut target = (self.in_time + MARGIN).max(self.fastest() + LEAST);
+        let in_time = self.in_time.max(self.lately());
+        let mut target = (in_time + MARGIN).max(self.fastest() + LEAST);
         if repairs > 0 {
             target = target.max(self.repairing + repairs + MARGIN);
         }
@@ -221,7 +249,7 @@ mod tests {
         let longer = |n: i64| if n < 1_000 { 0 } else { 9_600 };
         assert!(fed(1_015, longer).target(PACKET) >= BASE + 9_600);
         assert_eq!(fed(1_510, longer).target_delay(PACKET), LEAST);
-        let shorter = fed(1_510, |n| if n < 1_000 { 9_600 } else { 0 });
+        let shorter = fed(2_010, |n| if n < 1_000 { 9_600 } else { 0 });
         assert_eq!(shorter.target(PACKET), BASE + LEAST);
     }
 

@@ -12,7 +12,26 @@ const FORGET_BURST: f32 = 0.98;
 const RESTORED: f32 = 0.92;
 /// Bursts that must have needed less waiting before less is waited: every change of the delay is
 /// heard, and chance alone makes bursts shorter for a while.
-const PATIENCE: u32 = 40;
+const PATIENCE: u32 = 120;
+
+/// Deep redundancy of so many samples, 250 ms, is for bursts; a sender that loses single packets
+/// sends less.
+const FOR_BURSTS: usize = 12_000;
+/// What is expected of a sender's losses that protects itself, before any have been met: this share
+/// of packets, and so many bursts of each length, as of three packets in a row on average or of
+/// packets lost at random.
+const EXPECTED: f32 = 0.1;
+const EXPECTED_BURSTS: [f32; LONGEST] = [3.3, 2.2, 1.5, 1.0, 0.7, 0.4, 0.3, 0.6];
+const EXPECTED_SINGLES: [f32; LONGEST] = [8.0, 1.6, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0];
+
+/// Losses that a sender protects its stream from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Expected {
+    #[default]
+    None,
+    Singles,
+    Bursts,
+}
 
 /// Losses of one stream, as playout met them.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +42,8 @@ pub(super) struct Losses {
     /// How often, lately, the packet after a loss had in-band FEC and deep redundancy.
     fec: f32,
     dred: f32,
+    /// What the sender's deep redundancy was taken for.
+    expected: Expected,
     wait: i64,
     /// Bursts since as much as `wait` was needed.
     idle: u32,
@@ -43,6 +64,27 @@ impl Losses {
             *burst *= FORGET_BURST;
         }
         self.bursts[packets.clamp(1, LONGEST) - 1] += 1.0;
+    }
+
+    /// A packet carries deep redundancy of so many samples: its sender has been told of losses, and
+    /// of bursts when it is long. To wait at once rather than after the first ones spares them.
+    pub(super) fn protected_by(&mut self, samples: usize) {
+        let (kind, bursts) = match samples {
+            0 => return,
+            FOR_BURSTS.. => (Expected::Bursts, EXPECTED_BURSTS),
+            _ => (Expected::Singles, EXPECTED_SINGLES),
+        };
+        if kind <= self.expected {
+            return;
+        }
+        self.expected = kind;
+        self.share = self.share.max(EXPECTED);
+        self.dred = 1.0;
+        for (burst, expected) in self.bursts.iter_mut().zip(bursts) {
+            *burst += expected;
+        }
+        self.wait = self.wait.max(self.needed());
+        self.idle = 0;
     }
 
     /// What the packet after a loss had to restore it.
@@ -108,6 +150,20 @@ mod tests {
         assert_eq!(after(&[1], true, true), 1);
         assert_eq!(after(&[1, 3], true, true), 3);
         assert_eq!(after(&[30], false, true), 7);
+    }
+
+    #[test]
+    fn a_protected_sender_is_waited_for_before_anything_is_lost() {
+        let waits = |samples| {
+            let mut losses = Losses::default();
+            losses.protected_by(samples);
+            let at_once = losses.packets_to_wait_for();
+            (0..2_000).for_each(|_| losses.played());
+            (at_once, losses.packets_to_wait_for())
+        };
+        assert_eq!(waits(0), (0, 0));
+        assert_eq!(waits(5_760), (2, 0));
+        assert_eq!(waits(14_400), (7, 0));
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub(super) struct Sound<D> {
     loudness: f32,
     /// What comes next does not go on where this ends.
     skipped: bool,
+    /// What was concealed last stands in for what may yet come.
+    standing_in: bool,
+    /// How concealment would go on: leads over to what takes its place.
+    tail: Tail,
 }
 
 impl<D: SoundDecoder> Sound<D> {
@@ -51,6 +55,8 @@ impl<D: SoundDecoder> Sound<D> {
             concealed_run: 0,
             loudness: 0.0,
             skipped: false,
+            standing_in: false,
+            tail: Tail::NONE,
         }
     }
 
@@ -74,6 +80,7 @@ impl<D: SoundDecoder> Sound<D> {
     pub(super) fn reset(&mut self) {
         self.decoder.reset();
         self.skipped = true;
+        self.standing_in = false;
     }
 
     /// The next sound does not go on where this ends; all but the next block is dropped.
@@ -85,10 +92,9 @@ impl<D: SoundDecoder> Sound<D> {
     /// Appends a packet without its first `drop` samples, in whose place there already is
     /// concealment. Returns how many samples the packet holds.
     pub(super) fn decode(&mut self, packet: &[u8], drop: i64) -> Result<usize, CodecError> {
-        let tail = self.tail(drop > 0);
+        self.lead_over(drop > 0);
         let samples = self.decoder.decode(packet, &mut self.scratch)?;
-        let drop = (drop as usize).min(samples);
-        self.append(drop..samples, &tail);
+        self.append((drop as usize).min(samples)..samples);
         Ok(samples)
     }
 
@@ -100,11 +106,11 @@ impl<D: SoundDecoder> Sound<D> {
         length: i64,
         drop: i64,
     ) -> Result<(), CodecError> {
-        let tail = self.tail(drop > 0);
+        self.lead_over(drop > 0);
         let length = (length as usize).min(MAX_PACKET_SAMPLES);
         self.decoder
             .decode_fec(next_packet, &mut self.scratch[..length])?;
-        self.append((drop as usize).min(length)..length, &tail);
+        self.append((drop as usize).min(length)..length);
         Ok(())
     }
 
@@ -113,14 +119,34 @@ impl<D: SoundDecoder> Sound<D> {
         self.decoder.parse_dred(packet)
     }
 
+    /// How many samples before this packet its deep redundancy covers; forgets what was parsed.
+    pub(super) fn dred_samples(&mut self, packet: &[u8]) -> usize {
+        self.decoder.dred_samples(packet)
+    }
+
     /// Appends `length` samples that begin `before` samples before the packet that was parsed last.
     pub(super) fn decode_dred(&mut self, before: i64, length: i64) -> Result<(), CodecError> {
-        let tail = self.tail(false);
+        self.lead_over(false);
         let whole = whole_steps(length);
         self.decoder
             .decode_dred(before as usize, &mut self.scratch[..whole])?;
-        self.append(0..length as usize, &tail);
+        self.append(0..length as usize);
         Ok(())
+    }
+
+    /// Appends inventions in the place of what may yet come: when it does, and its beginning is
+    /// dropped, it is decoded as if it had come in time.
+    pub(super) fn stand_in(&mut self, length: i64, stats: &mut AudioReceiveStats) {
+        if !self.standing_in {
+            self.decoder.remember();
+        }
+        self.conceal(length, stats);
+        self.standing_in = true;
+    }
+
+    /// What was concealed is all there will be.
+    pub(super) fn give_up(&mut self) {
+        self.standing_in = false;
     }
 
     /// Appends inventions, or silence when there have been enough of them.
@@ -133,13 +159,17 @@ impl<D: SoundDecoder> Sound<D> {
             if self.concealed_run >= FADE_END || self.decoder.conceal(invented).is_err() {
                 invented.fill([0.0; 2]);
             }
+            let start = self.samples.len();
             for (index, pair) in self.scratch[..now as usize].iter().enumerate() {
                 let gain = fade(self.concealed_run + index as i64);
                 self.samples.push(pair.map(|sample| sample * gain));
             }
+            let tail = std::mem::replace(&mut self.tail, Tail::NONE);
+            stretch::cross_fade(&tail, &mut self.samples[start..]);
             self.count_concealed(now, stats);
             left -= now;
         }
+        self.standing_in = false;
     }
 
     /// Appends the comfort noise that belongs to a pause of the speaker.
@@ -150,7 +180,7 @@ impl<D: SoundDecoder> Sound<D> {
             noise.fill([0.0; 2]);
         }
         stats.comfort_noise_samples += length as u64;
-        self.append(0..length, &[]);
+        self.append(0..length);
     }
 
     /// Appends silence; it counts as `concealed` or as nothing.
@@ -161,6 +191,8 @@ impl<D: SoundDecoder> Sound<D> {
         stats: &mut AudioReceiveStats,
     ) {
         self.samples.resize(self.samples.len() + length, [0.0; 2]);
+        self.tail = Tail::NONE;
+        self.standing_in = false;
         if concealed {
             self.count_concealed(length as i64, stats);
         }
@@ -196,34 +228,35 @@ impl<D: SoundDecoder> Sound<D> {
         self.loudness = power(out).max(self.loudness * FORGET_LOUDNESS);
     }
 
-    fn append(&mut self, range: Range<usize>, tail: &[[f32; 2]]) {
+    fn append(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
         let start = self.samples.len();
         self.samples.extend_from_slice(&self.scratch[range]);
-        stretch::cross_fade(tail, &mut self.samples[start..]);
+        let tail = std::mem::replace(&mut self.tail, Tail::NONE);
+        stretch::cross_fade(&tail, &mut self.samples[start..]);
         self.concealed_run = 0;
     }
 
-    /// A little more of what was invented, to lead over to what does not follow from it. The
-    /// decoder itself leads over where its own concealment ends.
-    fn tail(&mut self, jumps: bool) -> Tail {
-        let jumps = std::mem::take(&mut self.skipped) || jumps;
-        if !jumps && self.concealed_run < FADE_START {
-            return Tail {
-                samples: [[0.0; 2]; BLEND],
-                length: 0,
-            };
+    /// Prepares a little more of what was invented, to lead over to what does not follow from it.
+    /// The decoder itself leads over where its own concealment ends.
+    fn lead_over(&mut self, drops: bool) {
+        let standing_in = std::mem::take(&mut self.standing_in) && drops;
+        let jumps = std::mem::take(&mut self.skipped) || drops;
+        if self.tail.length == 0 && (jumps || self.concealed_run >= FADE_START) {
+            self.tail.length = BLEND;
+            let samples = &mut self.tail.samples;
+            if self.concealed_run >= FADE_END || self.decoder.conceal(samples).is_err() {
+                samples.fill([0.0; 2]);
+            }
+            let gain = fade(self.concealed_run);
+            for pair in samples {
+                *pair = pair.map(|sample| sample * gain);
+            }
         }
-        let mut samples = [[0.0; 2]; BLEND];
-        if self.concealed_run < FADE_END && self.decoder.conceal(&mut samples).is_err() {
-            samples.fill([0.0; 2]);
-        }
-        let gain = fade(self.concealed_run);
-        for pair in &mut samples {
-            *pair = pair.map(|sample| sample * gain);
-        }
-        Tail {
-            samples,
-            length: BLEND,
+        if standing_in {
+            self.decoder.recall();
         }
     }
 
@@ -240,9 +273,17 @@ impl<D: SoundDecoder> Sound<D> {
 }
 
 /// Up to [`BLEND`] samples.
+#[derive(Debug)]
 struct Tail {
     samples: [[f32; 2]; BLEND],
     length: usize,
+}
+
+impl Tail {
+    const NONE: Self = Self {
+        samples: [[0.0; 2]; BLEND],
+        length: 0,
+    };
 }
 
 impl std::ops::Deref for Tail {

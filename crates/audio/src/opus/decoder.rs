@@ -19,6 +19,9 @@ const ENHANCEMENT: i32 = 6;
 const ENHANCE_BELOW: f32 = 36_000.0;
 const ENHANCE_UNTIL: f32 = 40_000.0;
 
+/// Deep redundancy that is read at most: a second.
+const MOST_DRED: usize = AUDIO_CLOCK_HZ as usize;
+
 /// Decodes packets, and makes up for those that are missing. What the jitter buffer needs of a
 /// decoder, so that its tests can do without the real one.
 pub trait SoundDecoder {
@@ -43,6 +46,10 @@ pub trait SoundDecoder {
     /// backwards from the packet: from the nearest to the farthest; `None` when it has none.
     fn parse_dred(&mut self, packet: &[u8]) -> Option<Range<usize>>;
 
+    /// How many samples before this packet its deep redundancy covers; none is 0. What was parsed
+    /// before is forgotten.
+    fn dred_samples(&mut self, packet: &[u8]) -> usize;
+
     /// Restores the samples that begin `before` samples before the packet that was parsed last.
     ///
     /// # Errors
@@ -54,6 +61,12 @@ pub trait SoundDecoder {
     /// # Errors
     /// [`CodecError`] for a length that is no multiple of 2.5 ms.
     fn conceal(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError>;
+
+    /// Keeps in mind what was heard so far, for [`recall`](Self::recall).
+    fn remember(&mut self);
+
+    /// Forgets whatever came since [`remember`](Self::remember), as if it had not been; once only.
+    fn recall(&mut self);
 
     /// Forgets everything heard so far.
     fn reset(&mut self);
@@ -139,9 +152,12 @@ impl SoundDecoder for OpusDecoder {
     }
 
     fn parse_dred(&mut self, packet: &[u8]) -> Option<Range<usize>> {
-        let second = AUDIO_CLOCK_HZ as usize;
-        let (first, last) = self.dred.parse(packet, second).ok()??;
+        let (first, last) = self.dred.parse(packet, MOST_DRED).ok()??;
         Some(last..first)
+    }
+
+    fn dred_samples(&mut self, packet: &[u8]) -> usize {
+        self.dred.length(packet, MOST_DRED).unwrap_or(0)
     }
 
     fn decode_dred(&mut self, before: usize, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
@@ -156,6 +172,14 @@ impl SoundDecoder for OpusDecoder {
             .decode(None, out, false)
             .map_err(decode_error)?;
         Ok(())
+    }
+
+    fn remember(&mut self) {
+        self.decoder.remember();
+    }
+
+    fn recall(&mut self) {
+        self.decoder.recall();
     }
 
     fn reset(&mut self) {

@@ -6,6 +6,7 @@
 //! before a packet. Both keep their pointers to themselves, so that nothing can be added.
 
 use std::ffi::{CStr, c_int};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use ahoy_media::units::AUDIO_CLOCK_HZ;
@@ -97,6 +98,9 @@ impl Drop for Encoder {
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: NonNull<sys::OpusDecoder>,
+    /// A copy of what `state` was, if `remembered`.
+    memory: Box<[MaybeUninit<u8>]>,
+    remembered: bool,
 }
 
 // SAFETY: as for the encoder.
@@ -107,9 +111,41 @@ impl Decoder {
         let mut error = sys::OPUS_OK;
         // SAFETY: `error` is valid for the call.
         let state = unsafe { sys::opus_decoder_create(RATE, 2, &raw mut error) };
+        let state = created(state, error)?;
+        // SAFETY: reads nothing but the number of channels.
+        let bytes = usize::try_from(unsafe { sys::opus_decoder_get_size(2) }).unwrap_or(0);
         Ok(Self {
-            state: created(state, error)?,
+            state,
+            memory: Box::new_uninit_slice(bytes),
+            remembered: false,
         })
+    }
+
+    /// Keeps what has been heard, for [`recall`](Self::recall).
+    pub(super) fn remember(&mut self) {
+        // SAFETY: the state is one block of so many bytes, and to copy them is to copy the decoder
+        // (opus.h, "a shallow copy is sufficient"); the two blocks are apart.
+        unsafe {
+            self.state
+                .cast::<MaybeUninit<u8>>()
+                .copy_to_nonoverlapping(NonNull::from(&mut *self.memory).cast(), self.memory.len());
+        }
+        self.remembered = true;
+    }
+
+    /// Forgets what has been decoded or concealed since it was told to remember; once only.
+    pub(super) fn recall(&mut self) {
+        if std::mem::take(&mut self.remembered) {
+            // SAFETY: as above, the other way round.
+            unsafe {
+                self.state
+                    .cast::<MaybeUninit<u8>>()
+                    .copy_from_nonoverlapping(
+                        NonNull::from(&mut *self.memory).cast(),
+                        self.memory.len(),
+                    );
+            }
+        }
     }
 
     /// Changes one of the settings that take a single number: `OPUS_SET_…_REQUEST`.
@@ -122,6 +158,7 @@ impl Decoder {
 
     /// Forgets what was decoded.
     pub(super) fn reset(&mut self) {
+        self.remembered = false;
         // SAFETY: the state lives as long as `self`; this request takes no argument.
         unsafe { sys::opus_decoder_ctl(self.state.as_ptr(), sys::OPUS_RESET_STATE) };
     }
@@ -228,11 +265,27 @@ impl Dred {
         packet: &[u8],
         most: usize,
     ) -> Result<Option<(usize, usize)>, Refused> {
+        self.read(packet, most, false)
+    }
+
+    /// How many samples before a packet its redundancy covers, at most `most`. What was parsed
+    /// before is lost.
+    pub(super) fn length(&mut self, packet: &[u8], most: usize) -> Result<usize, Refused> {
+        let covered = self.read(packet, most, true)?;
+        Ok(covered.map_or(0, |(start, _)| start))
+    }
+
+    fn read(
+        &mut self,
+        packet: &[u8],
+        most: usize,
+        only_length: bool,
+    ) -> Result<Option<(usize, usize)>, Refused> {
         if packet.is_empty() {
             return Err(Refused(sys::OPUS_BAD_ARG));
         }
         let mut end = 0;
-        self.parsed = true;
+        self.parsed = !only_length;
         // SAFETY: both states live as long as `self`; the packet is not empty and holds its length; malformed data
         // is answered with an error.
         let start = length(unsafe {
@@ -244,7 +297,7 @@ impl Dred {
                 size(most)?,
                 RATE,
                 &raw mut end,
-                0,
+                c_int::from(only_length),
             )
         })?;
         let end = usize::try_from(end).unwrap_or(0);

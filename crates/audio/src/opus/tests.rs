@@ -247,3 +247,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_remembered_is_recalled_to_the_bit() {
+    let packets = encode_all(&voice(20 * FRAME_SAMPLES), 0);
+    let mut decoder = OpusDecoder::new().expect("decoder");
+    let mut other = OpusDecoder::new().expect("decoder");
+    let mut out = [[0.0; 2]; MAX_PACKET_SAMPLES];
+    let mut expected = out;
+    for (number, packet) in packets.iter().enumerate() {
+        if number % 5 == 3 {
+            decoder.remember();
+            decoder.conceal(&mut out[..480]).expect("conceals");
+            decoder.recall();
+        }
+        decoder.decode(packet, &mut out).expect("decodes");
+        other.decode(packet, &mut expected).expect("decodes");
+        assert_eq!(out, expected, "packet {number}");
+    }
+}
