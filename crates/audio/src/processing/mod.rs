@@ -27,6 +27,7 @@ use reference::{RenderReference, RenderStream};
 use stage::Stage;
 
 pub mod alignment;
+mod bands;
 pub mod delay;
 pub mod drift;
 pub mod echo;
@@ -36,6 +37,7 @@ pub mod highpass;
 pub mod limiter;
 pub mod noise;
 pub mod reference;
+mod retimer;
 mod stage;
 
 /// What is to be done with captured sound. The first three are named as in W3C Media Capture and
