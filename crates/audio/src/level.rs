@@ -78,14 +78,35 @@ impl LevelMeter {
 
 /// Mean of the squared samples.
 pub fn mean_square(samples: &[f32]) -> f32 {
-    samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len().max(1) as f32
+    let sum = fold(samples, |sum, sample| sum + sample * sample);
+    sum.iter().sum::<f32>() / samples.len().max(1) as f32
 }
 
 /// Largest absolute sample.
 pub fn peak(samples: &[f32]) -> f32 {
-    samples
-        .iter()
-        .fold(0.0, |peak, sample| peak.max(sample.abs()))
+    let larger = |peak: f32, sample: f32| {
+        if sample.abs() > peak {
+            sample.abs()
+        } else {
+            peak
+        }
+    };
+    fold(samples, larger).into_iter().fold(0.0, larger)
+}
+
+/// In eight lanes, which the compiler turns into vector instructions.
+fn fold(samples: &[f32], mut with: impl FnMut(f32, f32) -> f32) -> [f32; 8] {
+    let mut lanes = [0.0; 8];
+    let (pieces, rest) = samples.as_chunks::<8>();
+    for (lane, sample) in lanes.iter_mut().zip(rest) {
+        *lane = with(*lane, *sample);
+    }
+    for piece in pieces {
+        for (lane, sample) in lanes.iter_mut().zip(piece) {
+            *lane = with(*lane, *sample);
+        }
+    }
+    lanes
 }
 
 #[cfg(test)]

@@ -235,6 +235,7 @@ impl Chain {
         self.meter.push(&mono(block));
         if device && self.injection.is_none() {
             // Also while muted, so that it still knows the room afterwards, and who speaks.
+            self.processing.set_muted(muted);
             self.processing.process_stereo(block, now);
         }
         if self.was_muted && !muted {

@@ -1,6 +1,6 @@
 //! How well the send path processes sound, and what it costs: `cargo bench -p ahoy-audio --bench
 //! processing [part …]`. Everything but the last part is on a virtual clock and comes out the same
-//! in every run on the same speech.
+//! in every run on the same speech. `profile` is for a profiler.
 
 #![expect(
     clippy::print_stdout,
@@ -9,6 +9,7 @@
 )]
 
 mod lab;
+mod shoebox;
 mod speech;
 mod stoi;
 
@@ -20,14 +21,16 @@ use ahoy_audio::processing::noise::{NoiseSuppressor, RnNoise};
 use ahoy_audio::processing::{Processing, ProcessingSettings};
 use ahoy_audio::{BLOCK_SAMPLES, Block, SILENCE};
 use lab::{Acoustics, Loudspeaker, RATE, active_level, at_level, erle};
+use shoebox::ROOMS;
 use sonora::config::{
     AdaptiveDigital, EchoCanceller as EngineEcho, GainController2, HighPassFilter,
     MaxProcessingRate, NoiseSuppression, Pipeline,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
+use speech::Speech;
 use stoi::stoi;
 
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "rooms",
     "jump",
     "drift",
@@ -35,6 +38,7 @@ const PARTS: [&str; 7] = [
     "noise",
     "gain",
     "cpu",
+    "profile",
 ];
 
 /// What processes the microphone.
@@ -161,31 +165,75 @@ fn worst(echo: &[f32], left: &[f32], who: Who, from: f64, to: f64) -> Option<f32
         .reduce(f32::min)
 }
 
-fn rooms(far: &[f32]) {
-    let far = &far[..20 * RATE];
-    println!("\nEcho: ERLE in dB at 1/3/10 s (a second around it), worst second from 10 to 20 s\n");
-    println!("| room | {} |", Who::ALL.map(Who::name).join(" | "));
-    println!("|---|---|---|---|---|");
-    let mut clipped = Acoustics::new(0.25, 12);
-    clipped.clips_at = Some(0.12);
-    let mut far_away = Acoustics::new(0.25, 13);
-    far_away.latency = 0.32;
+/// A laptop in one of [`ROOMS`].
+fn laptop(room: usize) -> Acoustics {
+    Acoustics {
+        response: ROOMS[room].1.laptop(),
+        ..Acoustics::new(0.15, 1)
+    }
+}
+
+/// How far above the level of speech, -20 dBFS, a loudspeaker clips in the tables, in dB.
+const CLIPS_DB: f32 = 6.0;
+
+fn clips(acoustics: Acoustics, above_db: f32) -> Acoustics {
+    Acoustics {
+        clips_at: Some(10_f32.powf((above_db - 20.0) / 20.0)),
+        ..acoustics
+    }
+}
+
+fn rooms(speech: &Speech) {
+    println!("\nRooms: reverberation as built, and the direct sound against the rest\n");
+    println!("| room | T60 | direct |\n|---|---|---|");
+    let responses = (0..3).map(|it| (ROOMS[it].0, laptop(it).response));
+    let hard = [
+        ("hard 150 ms", 0.15, 10),
+        ("hard 250 ms", 0.25, 11),
+        ("hard 400 ms", 0.4, 14),
+    ]
+    .map(|(name, rt60, seed)| (name, lab::room(rt60, seed)));
+    for (name, response) in responses.chain(hard) {
+        let (rt60, direct) = shoebox::measured(&response);
+        println!("| {name} | {:.0} ms | {direct:+.0} dB |", 1e3 * rt60);
+    }
+    println!(
+        "\nEcho: ERLE in dB at 1/3/10 s (a second around it); worst second from 3 to 10 s, from 10 to 20 s\n"
+    );
+    let far_away = Acoustics {
+        latency: 0.32,
+        ..laptop(1)
+    };
     let rows = [
-        ("150 ms", Acoustics::new(0.15, 10)),
-        ("250 ms", Acoustics::new(0.25, 11)),
-        ("400 ms", Acoustics::new(0.40, 14)),
-        ("250 ms, clipped loudspeaker", clipped),
+        ("150 ms", laptop(0)),
+        ("250 ms", laptop(1)),
+        ("400 ms", laptop(2)),
+        ("250 ms, loudspeaker clips", clips(laptop(1), CLIPS_DB)),
         ("250 ms, 320 ms away", far_away),
+        ("hard 150 ms", Acoustics::new(0.15, 10)),
+        ("hard 250 ms", Acoustics::new(0.25, 11)),
+        ("hard 400 ms", Acoustics::new(0.40, 14)),
+        (
+            "hard 250 ms, clips at 1.6 dB",
+            clips(Acoustics::new(0.25, 12), 1.6),
+        ),
     ];
-    for (name, acoustics) in rows {
-        let (echo, heard) = microphone(&acoustics, far, None);
-        let cells = Who::ALL.map(|who| {
-            let left = run(who, far, &heard, 0.0, true);
-            let at = |from| dash(erle(&echo, &left, who.delay(), from, from + 1.0));
-            let worst = dash(worst(&echo, &left, who, 10.0, 19.0));
-            format!("{}/{}/{}, {worst}", at(0.5), at(2.5), at(9.5))
-        });
-        println!("| {name} | {} |", cells.join(" | "));
+    for (voice, far) in speech.all() {
+        println!("| {voice} | {} |", Who::ALL.map(Who::name).join(" | "));
+        println!("|---|---|---|---|---|");
+        for (name, acoustics) in &rows {
+            let far = &far[..20 * RATE];
+            let (echo, heard) = microphone(acoustics, far, None);
+            let cells = Who::ALL.map(|who| {
+                let left = run(who, far, &heard, 0.0, true);
+                let at = |from| dash(erle(&echo, &left, who.delay(), from, from + 1.0));
+                let worst = |from, to| dash(worst(&echo, &left, who, from, to));
+                let (early, late) = (worst(3.0, 10.0), worst(10.0, 19.0));
+                format!("{}/{}/{}; {early}, {late}", at(0.5), at(2.5), at(9.5))
+            });
+            println!("| {name} | {} |", cells.join(" | "));
+        }
+        println!();
     }
 }
 
@@ -197,7 +245,7 @@ fn jump(far: &[f32]) {
     println!("| jump | who | 0.5 s … 4 s | 30 dB after |");
     println!("|---|---|---|---|");
     for (name, jump) in [("+100 ms", 0.1), ("-35 ms", -0.035), ("+12 ms", 0.012)] {
-        let mut acoustics = Acoustics::new(0.25, 20);
+        let mut acoustics = laptop(1);
         acoustics.latency = 0.060;
         acoustics.jump = Some((15.0, jump));
         let (echo, heard) = microphone(&acoustics, far, None);
@@ -241,8 +289,9 @@ fn drift(far: &[f32]) {
         "| ppm | engine alone | ours, echo only | ours, echo+noise | times tell nothing: echo only, echo+noise |"
     );
     println!("|---|---|---|---|---|");
-    for ppm in [0.0, 50.0, 200.0, -200.0] {
-        let mut acoustics = Acoustics::new(0.25, 30);
+    let rows = [0.0, 50.0, 200.0, -200.0].map(|ppm| (ppm, "", laptop(1)));
+    let hard = [200.0, -200.0].map(|ppm| (ppm, ", hard", Acoustics::new(0.25, 30)));
+    for (ppm, name, mut acoustics) in rows.into_iter().chain(hard) {
         acoustics.drift_ppm = ppm;
         let (echo, heard) = microphone(&acoustics, far, None);
         let cell = |who: Who, honest| {
@@ -251,7 +300,7 @@ fn drift(far: &[f32]) {
             format!("{}, {}", worst(3.0), worst(10.0))
         };
         println!(
-            "| {ppm:+} | {} | {} | {} | {}; {} |",
+            "| {ppm:+}{name} | {} | {} | {} | {}; {} |",
             cell(Who::Engine, true),
             cell(Who::Echo, true),
             cell(Who::NoGain, true),
@@ -272,10 +321,17 @@ fn double_talk(far: &[f32], near: &[f32]) {
         Who::ALL.map(Who::name).join(" | ")
     );
     println!("|---|---|---|---|---|---|");
-    for level in [-15.0, -6.0, 6.0] {
+    for (level, hard) in [-15.0, -6.0, 6.0]
+        .into_iter()
+        .flat_map(|it| [(it, false), (it, true)])
+    {
         let mut sums = [0.0; 5];
-        for (rt60, seed) in [(0.15, 40), (0.25, 41), (0.4, 42)] {
-            let mut acoustics = Acoustics::new(rt60, seed);
+        for (room, rt60, seed) in [(0, 0.15, 40), (1, 0.25, 41), (2, 0.4, 42)] {
+            let mut acoustics = if hard {
+                Acoustics::new(rt60, seed)
+            } else {
+                laptop(room)
+            };
             // Both voices are at -20 dBFS.
             acoustics.gain_db = level;
             let mut voice = near[..length].to_vec();
@@ -290,7 +346,8 @@ fn double_talk(far: &[f32], near: &[f32]) {
             }
         }
         let cells = sums.map(|it| format!("{:.3}", it / 3.0));
-        println!("| {level:+} dB | {} |", cells.join(" | "));
+        let rooms = if hard { ", hard rooms" } else { "" };
+        println!("| {level:+} dB{rooms} | {} |", cells.join(" | "));
     }
 }
 
@@ -369,100 +426,111 @@ fn gain(near: &[f32]) {
     }
 }
 
-/// Microseconds per block, the median over the blocks: others use this machine too.
-fn timed(blocks: usize, mut work: impl FnMut(usize)) -> f64 {
-    let mut times: Vec<f64> = (0..blocks)
-        .map(|index| {
+/// Microseconds per block: median and worst of the blocks, each the fastest of five runs. Others
+/// use this machine too.
+fn timed<W: FnMut(usize)>(blocks: usize, mut fresh: impl FnMut() -> W) -> (f64, f64) {
+    let mut times = vec![f64::MAX; blocks];
+    for _ in 0..5 {
+        let mut work = fresh();
+        for (index, time) in times.iter_mut().enumerate() {
             let started = Instant::now();
             work(index);
-            started.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
+            *time = time.min(started.elapsed().as_secs_f64() * 1e6);
+        }
+    }
     times.sort_by(f64::total_cmp);
-    times[blocks / 2]
+    (times[blocks / 2], times[blocks - 1])
+}
+
+fn block(signal: &[f32], index: usize) -> Block {
+    let samples = &signal[index * BLOCK_SAMPLES..][..BLOCK_SAMPLES];
+    samples.try_into().unwrap()
 }
 
 fn cpu(far: &[f32], near: &[f32]) {
     let blocks = 1_500;
     let length = blocks * BLOCK_SAMPLES;
-    let acoustics = Acoustics::new(0.25, 70);
-    let (_, heard) = microphone(&acoustics, &far[..length], Some(&near[..length]));
-    let block = |signal: &[f32], index: usize| -> Block {
-        signal[index * BLOCK_SAMPLES..][..BLOCK_SAMPLES]
-            .try_into()
-            .unwrap()
-    };
-    println!("\nCost per 10 ms block, median, and share of one core\n");
-    println!("| stage | µs | % |");
-    println!("|---|---|---|");
-    let row =
-        |name: &str, micros: f64| println!("| {name} | {micros:.0} | {:.2} |", micros / 100.0);
-    let mut canceller = Aec3::new();
-    row(
-        "echo cancellation",
-        timed(blocks, |index| {
-            canceller.process(&mut block(&heard, index), &block(far, index));
-        }),
+    let far = &far[..length];
+    let (_, heard) = microphone(&laptop(1), far, Some(&near[..length]));
+    println!(
+        "\nCost per 10 ms block, both speak: median, worst, and median in percent of one core\n"
     );
-    let mut suppressor = RnNoise::new();
+    println!("| stage | µs | worst | % |");
+    println!("|---|---|---|---|");
+    let row = |name: &str, (median, worst): (f64, f64)| {
+        println!(
+            "| {name} | {median:.0} | {worst:.0} | {:.2} |",
+            median / 100.0
+        );
+    };
+    let canceller = || {
+        let mut canceller = Aec3::new();
+        let (heard, far) = (&heard, &far);
+        move |index| canceller.process(&mut block(heard, index), &block(far, index))
+    };
+    row("echo cancellation", timed(blocks, canceller));
+    let suppressor = || {
+        let mut suppressor = RnNoise::new();
+        let heard = &heard;
+        move |index| {
+            suppressor.process(&block(heard, index), &mut SILENCE.clone());
+        }
+    };
     row(
         "noise suppression, speech probability",
-        timed(blocks, |index| {
-            suppressor.process(&block(&heard, index), &mut SILENCE.clone());
-        }),
+        timed(blocks, suppressor),
     );
-    let mut control = Agc2::new();
-    row(
-        "gain",
-        timed(blocks, |index| {
-            control.process(&mut block(&heard, index), 0.99)
-        }),
-    );
+    let control = || {
+        let mut control = Agc2::new();
+        let heard = &heard;
+        move |index| control.process(&mut block(heard, index), 0.99)
+    };
+    row("gain", timed(blocks, control));
     for who in [Who::Echo, Who::Chain] {
-        let (mut processing, reference) = Processing::new(who.settings());
-        let mut speaker = Loudspeaker::new(Some(reference), 0.0, true);
-        let far = &far[..length];
-        row(
-            who.name(),
-            timed(blocks, |index| {
+        let chain = || {
+            let (mut processing, reference) = Processing::new(who.settings());
+            let mut speaker = Loudspeaker::new(Some(reference), 0.0, true);
+            let (heard, far) = (&heard, &far);
+            move |index| {
                 let now = speaker.captured_at(index);
                 speaker.play(far, now);
-                processing.process(&mut block(&heard, index), now);
-            }),
-        );
+                processing.process(&mut block(heard, index), now);
+            }
+        };
+        row(who.name(), timed(blocks, chain));
     }
-    let mut alone = engine(false);
-    row(
-        "engine alone, echo",
-        timed(blocks, |index| {
-            let mut scrap = SILENCE;
-            alone
-                .process_render_f32(&[&block(far, index)], &mut [&mut scrap])
-                .unwrap();
-            alone
-                .process_capture_f32(&[&block(&heard, index)], &mut [&mut scrap])
-                .unwrap();
-        }),
-    );
-    let mut config = engine(true).config().clone();
-    config.gain_controller2 = Some(GainController2 {
-        adaptive_digital: Some(AdaptiveDigital::default()),
-        ..GainController2::default()
-    });
-    let mut whole = engine(true);
-    whole.apply_config(config);
-    row(
-        "engine alone, echo+noise+gain",
-        timed(blocks, |index| {
-            let mut scrap = SILENCE;
-            whole
-                .process_render_f32(&[&block(far, index)], &mut [&mut scrap])
-                .unwrap();
-            whole
-                .process_capture_f32(&[&block(&heard, index)], &mut [&mut scrap])
-                .unwrap();
-        }),
-    );
+    for (name, all) in [
+        ("engine alone, echo", false),
+        ("engine alone, echo+noise+gain", true),
+    ] {
+        let whole = || {
+            let mut whole = engine(all);
+            let mut config = whole.config().clone();
+            config.gain_controller2 = all.then(|| GainController2 {
+                adaptive_digital: Some(AdaptiveDigital::default()),
+                ..GainController2::default()
+            });
+            whole.apply_config(config);
+            let (heard, far) = (&heard, &far);
+            move |index| {
+                let mut scrap = SILENCE;
+                whole
+                    .process_render_f32(&[&block(far, index)], &mut [&mut scrap])
+                    .unwrap();
+                whole
+                    .process_capture_f32(&[&block(heard, index)], &mut [&mut scrap])
+                    .unwrap();
+            }
+        };
+        row(name, timed(blocks, whole));
+    }
+}
+
+/// The whole chain once, for a profiler: 15 s in which both speak.
+fn profile(far: &[f32], near: &[f32]) {
+    let length = 15 * RATE;
+    let (_, heard) = microphone(&laptop(1), &far[..length], Some(&near[..length]));
+    run(Who::Chain, &far[..length], &heard, 0.0, true);
 }
 
 fn main() {
@@ -473,16 +541,18 @@ fn main() {
     let speech = speech::load(40.0);
     println!("Speech: {}", speech.source);
     for part in PARTS {
-        if !asked.is_empty() && !asked.iter().any(|it| it == part) {
+        let all = asked.is_empty() && part != "profile";
+        if !all && !asked.iter().any(|it| it == part) {
             continue;
         }
         match part {
-            "rooms" => rooms(&speech.far),
+            "rooms" => rooms(&speech),
             "jump" => jump(&speech.far),
             "drift" => drift(&speech.far),
             "double-talk" => double_talk(&speech.far, &speech.near),
             "noise" => noise(&speech.near),
             "gain" => gain(&speech.near),
+            "profile" => profile(&speech.far, &speech.near),
             _ => cpu(&speech.far, &speech.near),
         }
     }

@@ -1,7 +1,7 @@
 //! The reference in the clock of the microphone, and in step with its echo.
 //!
 //! ```text
-//! RenderStream ─▶ waiting ─▶ resampler (drift) ─▶ line ─▶ delay ─▶ reference for the canceller
+//! RenderStream ─▶ waiting ─▶ retimer (drift) ─▶ line ─▶ delay ─▶ reference for the canceller
 //!                                                   └──▶ DelayEstimator ◀── microphone
 //! ```
 //!
@@ -13,20 +13,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{
-    Adjustable as _, Async, FixedAsync, Resampler as _, SincInterpolationParameters,
-    SincInterpolationType, WindowFunction,
-};
-
 use super::delay::{DelayEstimator, DelayEvent, MAX_DELAY_SAMPLES};
 use super::drift::Trend;
 use super::echo::LEAD_SAMPLES;
 use super::reference::{RenderSink, RenderStream};
-use crate::{BLOCK_SAMPLES, Block, SILENCE};
+use super::retimer::{self, Retimer};
+use crate::{BLOCK_SAMPLES, Block, SILENCE, bounded};
 
-/// Length of the resampling filter: as for devices.
-const FILTER_SAMPLES: usize = 64;
 /// Clocks that differ by more, 500 ppm, are broken; nothing is corrected further.
 const MAX_DRIFT: f64 = 500e-6;
 /// How far behind what is playing the reading begins: the samples of a block were captured
@@ -89,7 +82,7 @@ pub struct AlignmentStats {
 pub struct Alignment {
     stream: RenderStream,
     waiting: Waiting,
-    resampler: Resampler,
+    retimer: Retimer,
     line: Line,
     estimator: DelayEstimator,
     /// By how much the reference is delayed, in samples.
@@ -125,7 +118,7 @@ impl Alignment {
         Self {
             stream,
             waiting: Waiting::default(),
-            resampler: Resampler::new(),
+            retimer: Retimer::new(),
             line: Line::default(),
             estimator: DelayEstimator::new(),
             delay: 0,
@@ -226,7 +219,7 @@ impl Alignment {
     fn begin(&mut self, playing: f64) {
         let left = self.stream.end() as f64 - playing + self.behind as f64;
         let left = (left.max(0.0) as usize).min(MAX_WAITING);
-        if left < BLOCK_SAMPLES + FILTER_SAMPLES || self.waiting.samples.len() < left {
+        if left < BLOCK_SAMPLES + 2 * retimer::DELAY_SAMPLES || self.waiting.samples.len() < left {
             return;
         }
         // What is passed over now may still be needed: it is delayed before it is used.
@@ -256,13 +249,14 @@ impl Alignment {
     }
 
     fn read(&mut self, newest: &mut Block) {
-        if self.reading == Reading::Running && !self.resampler.ready(&self.waiting) {
+        if self.reading == Reading::Running && self.waiting.samples.len() < self.retimer.needed() {
             self.interrupt();
             self.stats.interruptions += 1;
             self.behind = (self.behind + BEHIND_STEP).min(MAX_BEHIND);
         }
         if self.reading == Reading::Running {
-            self.resampler.process(&mut self.waiting, newest);
+            let waiting = &mut self.waiting;
+            self.retimer.process(newest, |input| waiting.take(input));
             self.line.push(newest);
         }
     }
@@ -331,7 +325,7 @@ impl Alignment {
 
     fn set_drift(&mut self, drift: f64) {
         self.drift = drift.clamp(-MAX_DRIFT, MAX_DRIFT);
-        self.resampler.set_drift(self.drift);
+        self.retimer.set_drift(self.drift);
         self.clock.trend.clear();
     }
 }
@@ -345,7 +339,7 @@ struct Waiting {
 
 impl RenderSink for Waiting {
     fn extend(&mut self, samples: &[f32]) {
-        self.samples.extend(samples);
+        self.samples.extend(samples.iter().copied().map(bounded));
         // Nobody reads: the oldest are of no use.
         if self.samples.len() > LINE_SAMPLES {
             self.samples.drain(..self.samples.len() - LINE_SAMPLES);
@@ -361,10 +355,12 @@ impl Waiting {
     /// Takes the oldest; what is missing is silence.
     fn take(&mut self, into: &mut [f32]) {
         let there = into.len().min(self.samples.len());
-        for (slot, sample) in into.iter_mut().zip(self.samples.drain(..there)) {
-            *slot = sample;
-        }
+        let (older, newer) = self.samples.as_slices();
+        let first = there.min(older.len());
+        into[..first].copy_from_slice(&older[..first]);
+        into[first..there].copy_from_slice(&newer[..there - first]);
         into[there..].fill(0.0);
+        self.samples.drain(..there);
     }
 }
 
@@ -385,68 +381,19 @@ impl Default for Line {
 
 impl Line {
     fn push(&mut self, samples: &[f32]) {
-        for sample in samples {
-            self.samples[self.end] = *sample;
-            self.end = (self.end + 1) % LINE_SAMPLES;
-        }
+        let (to_end, from_start) = samples.split_at(samples.len().min(LINE_SAMPLES - self.end));
+        self.samples[self.end..self.end + to_end.len()].copy_from_slice(to_end);
+        self.samples[..from_start.len()].copy_from_slice(from_start);
+        self.end = (self.end + samples.len()) % LINE_SAMPLES;
     }
 
     /// The newest block, this much earlier.
     fn read(&self, delay: usize, block: &mut Block) {
         let from = self.end + 2 * LINE_SAMPLES - BLOCK_SAMPLES - delay.min(MAX_DELAY_SAMPLES);
-        for (index, sample) in block.iter_mut().enumerate() {
-            *sample = self.samples[(from + index) % LINE_SAMPLES];
-        }
-    }
-}
-
-/// From the clock of the loudspeaker to that of the microphone.
-struct Resampler {
-    resampler: Option<Async<f32>>,
-    input: Vec<f32>,
-}
-
-impl Resampler {
-    fn new() -> Self {
-        let parameters =
-            SincInterpolationParameters::new(FILTER_SAMPLES, WindowFunction::Blackman2)
-                .oversampling_factor(256)
-                .interpolation(SincInterpolationType::Linear);
-        let resampler =
-            Async::new_sinc(1.0, 1.01, &parameters, BLOCK_SAMPLES, 1, FixedAsync::Output).ok();
-        Self {
-            input: vec![0.0; resampler.as_ref().map_or(0, |it| it.input_frames_max())],
-            resampler,
-        }
-    }
-
-    /// Samples of the loudspeaker per sample of the microphone, less 1.
-    fn set_drift(&mut self, drift: f64) {
-        if let Some(resampler) = &mut self.resampler {
-            let _ = resampler.set_resample_ratio_relative(1.0 / (1.0 + drift), true);
-        }
-    }
-
-    /// Whether enough is waiting for another block.
-    fn ready(&self, waiting: &Waiting) -> bool {
-        let needed = self
-            .resampler
-            .as_ref()
-            .map_or(BLOCK_SAMPLES, |it| it.input_frames_next());
-        waiting.samples.len() >= needed
-    }
-
-    fn process(&mut self, waiting: &mut Waiting, block: &mut Block) {
-        let Some(resampler) = &mut self.resampler else {
-            return waiting.take(block);
-        };
-        let needed = resampler.input_frames_next().min(self.input.len());
-        waiting.take(&mut self.input[..needed]);
-        let from = InterleavedSlice::new(&self.input[..needed], 1, needed);
-        let to = InterleavedSlice::new_mut(&mut block[..], 1, BLOCK_SAMPLES);
-        if let (Ok(from), Ok(mut to)) = (from, to) {
-            let _ = resampler.process_into_buffer(&from, &mut to, None);
-        }
+        let from = from % LINE_SAMPLES;
+        let (to_end, from_start) = block.split_at_mut(BLOCK_SAMPLES.min(LINE_SAMPLES - from));
+        to_end.copy_from_slice(&self.samples[from..from + to_end.len()]);
+        from_start.copy_from_slice(&self.samples[..from_start.len()]);
     }
 }
 

@@ -4,6 +4,9 @@
 //! Correlation Method for Estimation of Time Delay", 1976), in partitions, so that 64 ms of signal
 //! cost two short Fourier transforms whatever the delay is. At 8 kHz: speech has its energy below
 //! 4 kHz, and so do most loudspeakers.
+//!
+//! A look at 64 ms of signal is spread over the six blocks after it, two partitions in each: no
+//! block costs much more than another.
 
 use std::sync::Arc;
 
@@ -19,7 +22,6 @@ const TAPS: usize = 72;
 /// Samples at 8 kHz between two looks: 64 ms.
 const HOP: usize = 512;
 const WINDOW: usize = 2 * HOP;
-const BINS: usize = WINDOW / 2 + 1;
 /// Searched delays: 12 hops, 768 ms. The default search of AEC3 ends at about 500 ms.
 const PARTITIONS: usize = 12;
 /// Largest delay that is found, in samples at 48 kHz.
@@ -27,6 +29,9 @@ pub const MAX_DELAY_SAMPLES: usize = PARTITIONS * HOP * DECIMATION;
 /// Bins that count: 200 Hz to 3.6 kHz.
 const FIRST_BIN: usize = 26;
 const LAST_BIN: usize = 460;
+const BINS: usize = LAST_BIN - FIRST_BIN;
+/// Partitions that one block deals with: all of them before the next look begins.
+const PER_BLOCK: usize = 2;
 /// How much of what was heard before still counts after another 64 ms of echo: a quarter of a
 /// second to notice a jump, a second to follow a drift.
 const FAST: f32 = 0.75;
@@ -55,6 +60,9 @@ const FIRST_CONFIRMATIONS: u32 = 6;
 const CONFIRMATIONS: u32 = 3;
 /// Looks agree within this much, in samples at 8 kHz.
 const AGREE: usize = 3;
+/// The slow average is kept within this distance of the delay, in samples at 8 kHz: at 200 ppm it
+/// has moved so far after 20 s.
+const NEAR: f32 = 32.0;
 /// A present delay whose peak is still this large, compared with the new one, has not gone.
 const REMAINS: f32 = 0.4;
 
@@ -69,25 +77,133 @@ pub enum DelayEvent {
     Followed(f32),
 }
 
-/// Estimates the delay between a reference and its echo.
-pub struct DelayEstimator {
+/// The bins of a spectrum that count, split so that the compiler can use vector instructions.
+#[derive(Clone)]
+struct Spectrum {
+    re: [f32; BINS],
+    im: [f32; BINS],
+}
+
+impl Spectrum {
+    const NONE: Self = Self {
+        re: [0.0; BINS],
+        im: [0.0; BINS],
+    };
+
+    /// Leaves the phases only, of bins that hold more than leakage.
+    fn whiten(&mut self) {
+        let bins = self.re.iter().zip(&self.im);
+        let power: f32 = bins.map(|(re, im)| re * re + im * im).sum();
+        let weak = WEAK * (power / BINS as f32).sqrt() + 1e-9;
+        for (re, im) in self.re.iter_mut().zip(&mut self.im) {
+            let scale = 1.0 / ((*re * *re + *im * *im).sqrt() + weak);
+            let scale = if scale.is_normal() { scale } else { 0.0 };
+            *re *= scale;
+            *im *= scale;
+        }
+    }
+
+    /// Fades by `keep` and adds the cross-spectrum of two others.
+    fn average(&mut self, keep: f32, heard: &Self, played: &Self) {
+        for i in 0..BINS {
+            let (a, b) = (heard.re[i], heard.im[i]);
+            let (c, d) = (played.re[i], played.im[i]);
+            self.re[i] = self.re[i] * keep + (a * c + b * d);
+            self.im[i] = self.im[i] * keep + (b * c - a * d);
+        }
+    }
+
+    fn fade(&mut self, keep: f32) {
+        for value in self.re.iter_mut().chain(&mut self.im) {
+            *value *= keep;
+        }
+    }
+}
+
+/// Transforms with room to work in.
+struct Transform {
     forward: Arc<dyn RealToComplex<f32>>,
     inverse: Arc<dyn ComplexToReal<f32>>,
+    time: Vec<f32>,
+    frequency: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+}
+
+impl Transform {
+    fn new() -> Self {
+        let mut planner = RealFftPlanner::new();
+        let forward = planner.plan_fft_forward(WINDOW);
+        let inverse = planner.plan_fft_inverse(WINDOW);
+        let scratch = forward.get_scratch_len().max(inverse.get_scratch_len());
+        Self {
+            frequency: forward.make_output_vec(),
+            forward,
+            inverse,
+            time: vec![0.0; WINDOW],
+            scratch: vec![Complex32::default(); scratch],
+        }
+    }
+
+    /// The whitened spectrum of what is in `time`.
+    fn whitened(&mut self, to: &mut Spectrum) {
+        let _ = self.forward.process_with_scratch(
+            &mut self.time,
+            &mut self.frequency,
+            &mut self.scratch,
+        );
+        let used = &self.frequency[FIRST_BIN..LAST_BIN];
+        for (bin, (re, im)) in used.iter().zip(to.re.iter_mut().zip(&mut to.im)) {
+            (*re, *im) = (bin.re, bin.im);
+        }
+        to.whiten();
+    }
+
+    /// Writes the first half of the correlation that a cross-spectrum stands for.
+    fn correlation(&mut self, from: &Spectrum, to: &mut [f32]) {
+        self.frequency.fill(Complex32::default());
+        let used = &mut self.frequency[FIRST_BIN..LAST_BIN];
+        for (bin, (re, im)) in used.iter_mut().zip(from.re.iter().zip(&from.im)) {
+            *bin = Complex32::new(*re, *im);
+        }
+        let _ = self.inverse.process_with_scratch(
+            &mut self.frequency,
+            &mut self.time,
+            &mut self.scratch,
+        );
+        to.copy_from_slice(&self.time[..HOP]);
+    }
+}
+
+/// A look that is under way.
+#[derive(Default)]
+struct Look {
+    /// The next partition.
+    partition: usize,
+    /// Largest value so far, of either sign, and where.
+    peak: (usize, f32),
+    /// Sum of the squares so far.
+    power: f32,
+}
+
+/// Estimates the delay between a reference and its echo.
+pub struct DelayEstimator {
+    transform: Transform,
     reference_decimator: Decimator,
     capture_decimator: Decimator,
     /// The last two hops of the reference, the second one being filled.
     reference: Vec<f32>,
     capture: Vec<f32>,
     /// Whitened spectra of the reference, the newest at `newest`.
-    spectra: Vec<Vec<Complex32>>,
+    spectra: Vec<Spectrum>,
     powers: [f32; PARTITIONS],
     loudest: f32,
     newest: usize,
-    fast: Vec<Vec<Complex32>>,
-    slow: Vec<Vec<Complex32>>,
-    time: Vec<f32>,
-    frequency: Vec<Complex32>,
-    scratch: Vec<Complex32>,
+    heard: Spectrum,
+    look: Option<Look>,
+    fast: Vec<Spectrum>,
+    /// Only of the partitions around the delay; `followed` says which are up to date.
+    slow: Vec<Spectrum>,
+    followed: [bool; PARTITIONS],
     correlation: Vec<f32>,
     /// The delay at 8 kHz.
     delay: Option<f32>,
@@ -99,16 +215,9 @@ pub struct DelayEstimator {
 impl DelayEstimator {
     /// An estimator that has heard nothing yet.
     pub fn new() -> Self {
-        let mut planner = RealFftPlanner::new();
-        let (forward, inverse) = (
-            planner.plan_fft_forward(WINDOW),
-            planner.plan_fft_inverse(WINDOW),
-        );
-        let scratch = forward.get_scratch_len().max(inverse.get_scratch_len());
-        let spectra = || vec![vec![Complex32::default(); BINS]; PARTITIONS];
+        let spectra = || vec![Spectrum::NONE; PARTITIONS];
         Self {
-            forward,
-            inverse,
+            transform: Transform::new(),
             reference_decimator: Decimator::new(),
             capture_decimator: Decimator::new(),
             reference: vec![0.0; HOP],
@@ -117,11 +226,11 @@ impl DelayEstimator {
             powers: [0.0; PARTITIONS],
             loudest: 0.0,
             newest: 0,
+            heard: Spectrum::NONE,
+            look: None,
             fast: spectra(),
             slow: spectra(),
-            time: vec![0.0; WINDOW],
-            frequency: vec![Complex32::default(); BINS],
-            scratch: vec![Complex32::default(); scratch],
+            followed: [false; PARTITIONS],
             correlation: vec![0.0; PARTITIONS * HOP],
             delay: None,
             candidate: None,
@@ -158,14 +267,11 @@ impl DelayEstimator {
 
     fn forget_signals(&mut self) {
         self.candidate = None;
-        for spectrum in self
-            .fast
-            .iter_mut()
-            .chain(&mut self.slow)
-            .chain(&mut self.spectra)
-        {
-            spectrum.fill(Complex32::default());
+        self.look = None;
+        for spectrum in self.fast.iter_mut().chain(&mut self.spectra) {
+            *spectrum = Spectrum::NONE;
         }
+        self.followed = [false; PARTITIONS];
         self.powers = [0.0; PARTITIONS];
     }
 
@@ -174,45 +280,62 @@ impl DelayEstimator {
         self.reference_decimator
             .process(reference, &mut self.reference);
         self.capture_decimator.process(capture, &mut self.capture);
-        if self.capture.len() < HOP {
-            return None;
+        let event = self.proceed();
+        if self.capture.len() >= HOP {
+            self.look = self.begin();
+            self.reference.drain(..HOP);
+            self.capture.drain(..HOP);
         }
-        let event = self.look();
-        self.reference.drain(..HOP);
-        self.capture.drain(..HOP);
         event
     }
 
-    fn look(&mut self) -> Option<DelayEvent> {
+    /// Begins a look, if there is something to be seen.
+    fn begin(&mut self) -> Option<Look> {
+        let Transform { time, .. } = &mut self.transform;
         self.newest = (self.newest + 1) % PARTITIONS;
-        self.time.copy_from_slice(&self.reference[..WINDOW]);
-        let power = crate::level::mean_square(&self.time);
+        time.copy_from_slice(&self.reference[..WINDOW]);
+        let power = crate::level::mean_square(time);
         self.loudest = power.max(self.loudest * FORGET);
         let pause = power < MIN_REFERENCE.max(self.loudest * PAUSE);
         self.powers[self.newest] = if pause { 0.0 } else { power };
-        fade(&mut self.time);
-        let _ = self.forward.process_with_scratch(
-            &mut self.time,
-            &mut self.spectra[self.newest],
-            &mut self.scratch,
-        );
-        whiten(&mut self.spectra[self.newest]);
+        if !pause {
+            fade(time);
+            self.transform.whitened(&mut self.spectra[self.newest]);
+        }
         let heard = crate::level::mean_square(&self.capture[..HOP]);
         let played = self.powers.iter().copied().fold(0.0, f32::max);
         if heard < MIN_CAPTURE || played <= 0.0 {
             return None;
         }
-        self.time[..HOP].fill(0.0);
-        self.time[HOP..].copy_from_slice(&self.capture[..HOP]);
-        fade(&mut self.time[HOP..]);
-        let _ = self.forward.process_with_scratch(
-            &mut self.time,
-            &mut self.frequency,
-            &mut self.scratch,
-        );
-        whiten(&mut self.frequency);
-        self.accumulate();
-        let event = self.judge();
+        let Transform { time, .. } = &mut self.transform;
+        time[..HOP].fill(0.0);
+        time[HOP..].copy_from_slice(&self.capture[..HOP]);
+        fade(&mut time[HOP..]);
+        self.transform.whitened(&mut self.heard);
+        Some(Look::default())
+    }
+
+    /// Goes on with a look that has begun.
+    fn proceed(&mut self) -> Option<DelayEvent> {
+        let mut look = self.look.take()?;
+        for _ in 0..PER_BLOCK {
+            self.accumulate(look.partition);
+            let at = look.partition * HOP;
+            let correlation = &mut self.correlation[at..at + HOP];
+            self.transform
+                .correlation(&self.fast[look.partition], correlation);
+            let highest = highest(correlation, at);
+            if highest.1 > look.peak.1 {
+                look.peak = highest;
+            }
+            look.power += crate::level::mean_square(correlation) / PARTITIONS as f32;
+            look.partition += 1;
+        }
+        if look.partition < PARTITIONS {
+            self.look = Some(look);
+            return None;
+        }
+        let event = self.judge(look.peak, look.power.sqrt());
         self.in_vain = match self.delay {
             Some(_) => 0,
             None => self.in_vain.saturating_add(1),
@@ -220,46 +343,32 @@ impl DelayEstimator {
         event
     }
 
-    fn accumulate(&mut self) {
-        for partition in 0..PARTITIONS {
-            let at = (self.newest + PARTITIONS - partition) % PARTITIONS;
-            let silent = self.powers[at] <= 0.0;
-            let averages = self.fast[partition][FIRST_BIN..LAST_BIN]
-                .iter_mut()
-                .zip(&mut self.slow[partition][FIRST_BIN..LAST_BIN]);
-            let signals = self.frequency[FIRST_BIN..LAST_BIN]
-                .iter()
-                .zip(&self.spectra[at][FIRST_BIN..LAST_BIN]);
-            for ((fast, slow), (capture, reference)) in averages.zip(signals) {
-                let product = if silent {
-                    Complex32::default()
-                } else {
-                    capture * reference.conj()
-                };
-                *fast = *fast * FAST + product;
-                *slow = *slow * SLOW + product;
+    fn accumulate(&mut self, partition: usize) {
+        let at = (self.newest + PARTITIONS - partition) % PARTITIONS;
+        let silent = self.powers[at] <= 0.0;
+        let played = &self.spectra[at];
+        let near = self
+            .delay
+            .is_some_and(|delay| near(delay).contains(&partition));
+        if near && !std::mem::replace(&mut self.followed[partition], near) {
+            self.slow[partition] = self.fast[partition].clone();
+        }
+        self.followed[partition] = near;
+        let averages = [
+            (&mut self.fast[partition], FAST, true),
+            (&mut self.slow[partition], SLOW, near),
+        ];
+        for (average, keep, wanted) in averages {
+            if wanted && silent {
+                average.fade(keep);
+            } else if wanted {
+                average.average(keep, &self.heard, played);
             }
         }
     }
 
-    /// Writes the correlation of one partition to `self.correlation`.
-    fn correlate(&mut self, fast: bool, partition: usize) {
-        let average = if fast { &self.fast } else { &self.slow };
-        self.frequency.copy_from_slice(&average[partition]);
-        let _ = self.inverse.process_with_scratch(
-            &mut self.frequency,
-            &mut self.time,
-            &mut self.scratch,
-        );
-        self.correlation[partition * HOP..(partition + 1) * HOP].copy_from_slice(&self.time[..HOP]);
-    }
-
-    fn judge(&mut self) -> Option<DelayEvent> {
-        for partition in 0..PARTITIONS {
-            self.correlate(true, partition);
-        }
-        let power = crate::level::mean_square(&self.correlation).sqrt();
-        let (peak, height) = highest(&self.correlation, 0);
+    /// Decides, from all of the fast correlation: its largest value and its root mean square.
+    fn judge(&mut self, (peak, height): (usize, f32), power: f32) -> Option<DelayEvent> {
         let clear = height > CLEAR * power;
         let Some(delay) = self.delay else {
             let found = clear && self.confirm(peak, FIRST_CONFIRMATIONS);
@@ -274,9 +383,7 @@ impl DelayEstimator {
             let now = interpolated(&self.correlation, peak);
             self.delay = Some(now);
             // What was heard before the jump would hold the slow average for a second.
-            for (slow, fast) in self.slow.iter_mut().zip(&self.fast) {
-                slow.copy_from_slice(fast);
-            }
+            self.followed = [false; PARTITIONS];
             return Some(DelayEvent::Jumped((now - delay) * DECIMATION as f32));
         }
         if !gone {
@@ -288,7 +395,10 @@ impl DelayEstimator {
     fn follow(&mut self, present: usize) -> Option<DelayEvent> {
         let here = around(present);
         for partition in here.start / HOP..=(here.end - 1) / HOP {
-            self.correlate(false, partition);
+            let at = partition * HOP;
+            let correlation = &mut self.correlation[at..at + HOP];
+            self.transform
+                .correlation(&self.slow[partition], correlation);
         }
         // The other partitions hold the fast correlation: its scale is smaller. Only the
         // partitions at hand are compared.
@@ -325,16 +435,17 @@ fn around(delay: usize) -> std::ops::Range<usize> {
     delay.saturating_sub(AGREE).min(end - 1)..end
 }
 
+/// Partitions that are followed with a delay: those that it may soon move into as well.
+fn near(delay: f32) -> std::ops::RangeInclusive<usize> {
+    let first = (delay - NEAR).max(0.0) as usize / HOP;
+    first..=((delay + NEAR).max(0.0) as usize / HOP)
+}
+
 /// Where the largest value is, of either sign, and how large it is.
 fn highest(values: &[f32], offset: usize) -> (usize, f32) {
-    let start = (offset, 0.0_f32);
-    values.iter().enumerate().fold(start, |best, (at, value)| {
-        if value.abs() > best.1 {
-            (offset + at, value.abs())
-        } else {
-            best
-        }
-    })
+    let height = crate::level::peak(values);
+    let at = values.iter().position(|value| value.abs() >= height);
+    (offset + at.unwrap_or(0), height)
 }
 
 /// The peak of a parabola through a largest value and its neighbours.
@@ -352,21 +463,6 @@ fn interpolated(values: &[f32], peak: usize) -> f32 {
         0.0
     };
     peak as f32 + offset
-}
-
-/// Leaves the phases only, of bins that hold more than leakage.
-fn whiten(spectrum: &mut [Complex32]) {
-    let used = &mut spectrum[FIRST_BIN..LAST_BIN];
-    let power: f32 = used.iter().map(|bin| bin.norm_sqr()).sum();
-    let weak = WEAK * (power / used.len() as f32).sqrt() + 1e-9;
-    for bin in used {
-        let whitened = *bin / (bin.norm() + weak);
-        *bin = if whitened.is_finite() {
-            whitened
-        } else {
-            Complex32::default()
-        };
-    }
 }
 
 /// Fades both ends.
@@ -423,14 +519,19 @@ impl Decimator {
 }
 
 /// In eight sums, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot(a: &[f32], taps: &[f32; TAPS]) -> f32 {
     let mut sums = [0.0_f32; 8];
-    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
+    let (a, _) = a.as_chunks::<8>();
+    let (taps, _) = taps.as_chunks::<8>();
+    for (a, taps) in a.iter().zip(taps) {
+        for ((sum, a), tap) in sums.iter_mut().zip(a).zip(taps) {
+            *sum += a * tap;
         }
     }
     sums.iter().sum()
 }
 
 const _: () = assert!(BLOCK_SAMPLES.is_multiple_of(DECIMATION) && TAPS.is_multiple_of(8));
+const _: () = assert!(
+    PARTITIONS / PER_BLOCK * BLOCK_SAMPLES <= HOP * DECIMATION && PER_BLOCK * 6 == PARTITIONS
+);

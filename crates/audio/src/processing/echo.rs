@@ -1,7 +1,7 @@
 //! Acoustic echo cancellation: what the loudspeaker plays is taken out of what the microphone
 //! hears.
 
-use sonora::three_band_filter_bank::{NUM_BANDS, SPLIT_BAND_SIZE, ThreeBandFilterBank};
+use sonora::three_band_filter_bank::{NUM_BANDS, SPLIT_BAND_SIZE};
 use sonora_aec3::block::Block as AecBlock;
 use sonora_aec3::block_framer::BlockFramer;
 use sonora_aec3::block_processor::BlockProcessor;
@@ -9,6 +9,7 @@ use sonora_aec3::common::SUB_FRAME_LENGTH;
 use sonora_aec3::config::EchoCanceller3Config;
 use sonora_aec3::frame_blocker::FrameBlocker;
 
+use super::bands::{Bands, Merge, Split};
 use crate::{Block, SILENCE};
 
 /// AEC3 counts in 16-bit steps.
@@ -52,15 +53,15 @@ pub struct Aec3 {
     reference: Side,
     capture: Side,
     framer: BlockFramer,
-    synthesis: ThreeBandFilterBank,
+    merge: Merge,
     /// Half a block on its way out of the framer, by band and channel.
     sub_frame: Vec<Vec<Vec<f32>>>,
 }
 
 /// One signal on its way into the canceller: split into three bands, cut into blocks of 4 ms.
 struct Side {
-    analysis: ThreeBandFilterBank,
-    bands: [[f32; SPLIT_BAND_SIZE]; NUM_BANDS],
+    split: Split,
+    bands: Bands,
     blocker: FrameBlocker,
     block: AecBlock,
 }
@@ -68,7 +69,7 @@ struct Side {
 impl Side {
     fn new() -> Self {
         Self {
-            analysis: ThreeBandFilterBank::new(),
+            split: Split::new(),
             bands: [[0.0; SPLIT_BAND_SIZE]; NUM_BANDS],
             blocker: FrameBlocker::new(NUM_BANDS, 1),
             block: AecBlock::new(NUM_BANDS, 1),
@@ -80,7 +81,7 @@ impl Side {
         for sample in &mut scaled {
             *sample *= SCALE;
         }
-        self.analysis.analysis(&scaled, &mut self.bands);
+        self.split.process(&scaled, &mut self.bands);
     }
 
     /// Takes in half of what was split; the next 4 ms are in `self.block` afterwards.
@@ -113,7 +114,7 @@ impl Aec3 {
             reference: Side::new(),
             capture: Side::new(),
             framer: BlockFramer::new(NUM_BANDS, 1),
-            synthesis: ThreeBandFilterBank::new(),
+            merge: Merge::new(),
             sub_frame: vec![vec![vec![0.0; SUB_FRAME_LENGTH]; 1]; NUM_BANDS],
         }
     }
@@ -170,7 +171,7 @@ impl EchoCanceller for Aec3 {
             self.framer.insert_block(&self.capture.block);
         }
         let mut merged = SILENCE;
-        self.synthesis.synthesis(&self.capture.bands, &mut merged);
+        self.merge.process(&self.capture.bands, &mut merged);
         for (sample, merged) in capture.iter_mut().zip(merged) {
             *sample = merged / SCALE;
         }

@@ -23,6 +23,8 @@ pub struct Limiter {
     index: u64,
     /// Gain after release, before averaging.
     held: f32,
+    /// Sum of `averaged`, kept up by each sample: exact to a billionth in this precision.
+    sum: f64,
     /// No gain below 1 is in the window: samples are only delayed.
     idle: bool,
 }
@@ -36,6 +38,7 @@ impl Default for Limiter {
             needed: VecDeque::with_capacity(LOOKAHEAD + 1),
             index: 0,
             held: 1.0,
+            sum: LOOKAHEAD as f64,
             idle: true,
         }
     }
@@ -51,10 +54,7 @@ impl Limiter {
             && crate::level::peak(block) <= CEILING
             && block.iter().all(|it| it.is_finite())
         {
-            for sample in block.iter_mut() {
-                *sample = self.delay(*sample);
-            }
-            return;
+            return self.delay_block(block);
         }
         self.idle = false;
         for sample in block.iter_mut() {
@@ -66,7 +66,15 @@ impl Limiter {
         if self.idle {
             self.held = 1.0;
             self.averaged = [1.0; LOOKAHEAD];
+            self.sum = LOOKAHEAD as f64;
         }
+    }
+
+    fn delay_block(&mut self, block: &mut Block) {
+        self.delayed.rotate_left(self.at);
+        self.at = 0;
+        block.rotate_right(LOOKAHEAD);
+        block[..LOOKAHEAD].swap_with_slice(&mut self.delayed);
     }
 
     fn delay(&mut self, sample: f32) -> f32 {
@@ -95,8 +103,9 @@ impl Limiter {
         }
         let smallest = self.needed.front().map_or(1.0, |&(_, gain)| gain);
         self.held = smallest.min(self.held + (1.0 - self.held) * RELEASE);
-        self.averaged[self.at] = self.held;
-        self.averaged.iter().sum::<f32>() / LOOKAHEAD as f32
+        let oldest = std::mem::replace(&mut self.averaged[self.at], self.held);
+        self.sum += f64::from(self.held) - f64::from(oldest);
+        (self.sum / LOOKAHEAD as f64) as f32
     }
 }
 

@@ -24,9 +24,11 @@ use highpass::HighPass;
 use limiter::Limiter;
 use noise::{NoiseSuppressor, RnNoise};
 use reference::{RenderReference, RenderStream};
+use residual::Residual;
 use stage::Stage;
 
 pub mod alignment;
+mod bands;
 pub mod delay;
 pub mod drift;
 pub mod echo;
@@ -36,6 +38,8 @@ pub mod highpass;
 pub mod limiter;
 pub mod noise;
 pub mod reference;
+mod residual;
+mod retimer;
 mod stage;
 
 /// What is to be done with captured sound. The first three are named as in W3C Media Capture and
@@ -77,13 +81,22 @@ const LEFT_FALL: f32 = 0.95;
 const PLAYED: f32 = 1e-5;
 const PLAYED_FALL: f32 = 0.8;
 
+/// What is quieter, -90 dBFS, is nothing to take noise out of. While muted, nobody is told of a
+/// voice that is quieter than -58 dBFS (see [`health`]).
+const NOTHING: f32 = 1e-9;
+const NOTHING_MUTED: f32 = 1.6e-6;
+/// Noise suppression goes on for so many quiet blocks: until its own memory is empty.
+const EMPTIED: u32 = 8;
+
 /// The chain of one microphone. Owned by the audio-send thread.
 pub struct Processing {
     settings: ProcessingSettings,
     headset: bool,
+    muted: bool,
     alignment: Alignment,
     high_pass: HighPass,
     canceller: Box<dyn EchoCanceller>,
+    residual: Residual,
     suppressor: Box<dyn NoiseSuppressor>,
     gain: Box<dyn GainControl>,
     limiter: Limiter,
@@ -98,6 +111,8 @@ pub struct Processing {
     /// Power of the echo's reference, and of what is left after cancellation, falling slowly.
     played: f32,
     left: f32,
+    /// Blocks in a row with nothing for noise suppression in them.
+    quiet_blocks: u32,
     health: MicrophoneHealth,
 }
 
@@ -112,9 +127,11 @@ impl Processing {
         Self {
             settings,
             headset: false,
+            muted: false,
             alignment: Alignment::new(stream),
             high_pass: HighPass::new(),
             canceller: Box::new(Aec3::new()),
+            residual: Residual::default(),
             suppressor: Box::new(RnNoise::new()),
             gain: Box::new(Agc2::new()),
             limiter: Limiter::default(),
@@ -126,6 +143,7 @@ impl Processing {
             unsuppressed: 0.0,
             played: 0.0,
             left: 0.0,
+            quiet_blocks: 0,
             health: MicrophoneHealth::default(),
         }
     }
@@ -139,6 +157,12 @@ impl Processing {
     /// cancellation the voice is 10 ms earlier and is never ducked.
     pub fn set_headset(&mut self, headset: bool) {
         self.headset = headset;
+    }
+
+    /// Whether what comes out is thrown away. Then nothing is done to a microphone that hears next
+    /// to nothing; who speaks is still noticed.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
     }
 
     /// What is known of the microphone, to be read anywhere.
@@ -224,17 +248,31 @@ impl Processing {
         }
         let mut cancelled = *chain;
         self.canceller.process(&mut cancelled, &reference);
+        let heard = mean_square(chain);
+        self.residual
+            .process(heard, &mut cancelled, self.played > PLAYED);
         self.cancelling.mix(chain, &cancelled);
     }
 
-    /// Runs always, as it also says who speaks.
+    /// Runs while anything is heard, as it also says who speaks.
     fn suppress_noise(&mut self, chain: &mut Block) -> f32 {
         let settings = self.settings;
         let wanted = settings.noise_suppression && !settings.original_sound;
         self.suppressing.advance(wanted);
+        let power = mean_square(chain);
+        let nothing = if self.muted { NOTHING_MUTED } else { NOTHING };
+        self.quiet_blocks = if power < nothing {
+            self.quiet_blocks.saturating_add(1)
+        } else {
+            0
+        };
         let mut clean = SILENCE;
-        let speech = self.suppressor.process(chain, &mut clean);
-        self.left = mean_square(chain).max(self.left * LEFT_FALL);
+        let speech = if self.quiet_blocks <= EMPTIED {
+            self.suppressor.process(chain, &mut clean)
+        } else {
+            0.0
+        };
+        self.left = power.max(self.left * LEFT_FALL);
         let both = self.played > PLAYED && self.left > LEFT;
         let wanted = if both { UNDER_ECHO } else { 0.0 };
         let step = (wanted - self.unsuppressed) / BLOCK_SAMPLES as f32;
