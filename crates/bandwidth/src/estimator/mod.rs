@@ -86,6 +86,9 @@ const MAX_DRAIN: f64 = 0.5;
 /// late too, and the least delay of a moment lies so many times as much above the least of all.
 const ORDINARY_JITTER: f64 = 12.0;
 const NOISE: f64 = 20.0;
+/// With many packets the differences between them are small; then it lies above by so many times
+/// how far jitter moves delay up and down.
+const SWING_NOISE: f64 = 1.2;
 /// More than this, in ms, is a queue in any case.
 const MAX_NOISE: f64 = 100.0;
 /// A fall below this share of what it was within [`DROP_TIME`] is a drop of capacity.
@@ -372,6 +375,8 @@ impl Estimator {
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
             .min(Duration::from_millis(500));
         self.updated_at = Some(now);
+        self.queue
+            .set_packet_time(STEP_BITS * 1000.0 / self.estimate.max(1.0));
         let standing = self.queue.standing();
         let queue = (standing, self.queue.peak());
         let yielded = self.congested_at.is_some();
@@ -476,11 +481,18 @@ impl Estimator {
             .congested_at
             .is_none_or(|at| now.saturating_duration_since(at) > self.round_trip() + RESPONSE);
         settled
-            && self.trendline.usage() == Usage::Normal
+            && self.does_not_grow()
             && self.queue.standing()
                 < DRAIN_FROM * self.tolerance() + self.queue.jitter() + self.noise()
             && !self.loss.is_testing()
             && !self.is_application_limited()
+    }
+
+    /// Whether the queue stays as it is; where there is jitter, that is below what jitter explains.
+    fn does_not_grow(&self) -> bool {
+        let noise = self.noise();
+        self.trendline.usage() == Usage::Normal
+            || (noise > 0.0 && self.queue.standing() < self.tolerance() + noise)
     }
 
     fn grow(&mut self, now: Instant, elapsed: Duration) {
@@ -610,7 +622,9 @@ impl Estimator {
 
     /// Queue in ms that may be jitter.
     fn noise(&self) -> f64 {
-        (NOISE * (self.queue.jitter() - ORDINARY_JITTER)).clamp(0.0, MAX_NOISE)
+        let few = NOISE * (self.queue.jitter() - ORDINARY_JITTER);
+        let many = SWING_NOISE * self.queue.jitter_swing();
+        few.max(many).clamp(0.0, MAX_NOISE)
     }
 
     fn is_application_limited(&self) -> bool {
