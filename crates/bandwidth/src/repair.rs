@@ -23,6 +23,15 @@ pub const MAX_REQUESTS: u32 = 8;
 const DOUBLED_FROM: u32 = 3;
 /// With a smaller share of packets lost, one copy is enough.
 const DOUBLED_LOSS: f64 = 0.03;
+/// From this round trip on, a picture that needs a second repair comes too late to move evenly with
+/// the others, so the first request is sent twice, and so is its answer. Up to the other one, since
+/// then the first repair is too late as well.
+const FAR: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(350));
+/// Unless more than this is lost: each share lost would then be sent twice.
+const DOUBLED_AT_ONCE_LOSS: f64 = 0.1;
+/// Between the two copies of the first request, and between those of a packet: what is lost
+/// together was sent together.
+pub const COPY_AFTER: Duration = Duration::from_millis(30);
 
 /// How long pictures wait for a missing packet before a key frame is asked for instead.
 pub fn patience(round_trip: Duration) -> Duration {
@@ -36,19 +45,25 @@ pub fn request_interval(round_trip: Duration, requests: u32) -> Duration {
     (round_trip + ANSWER_SLACK).mul_f64(BACKOFF.powi(later.max(0)))
 }
 
+/// Whether the first request for a packet is sent again after [`COPY_AFTER`], in case it was lost.
+/// The sender answers one of them.
+pub fn repeats_request(round_trip: Duration) -> bool {
+    round_trip >= FAR.0
+}
+
 /// How many copies to send of a packet that is asked for the `request`th time, counted from 1.
 /// `loss` is the share of packets lost of late, 0 to 1.
-pub fn copies(request: u32, loss: f64) -> usize {
-    if request >= DOUBLED_FROM && loss > DOUBLED_LOSS {
-        2
-    } else {
-        1
-    }
+pub fn copies(request: u32, loss: f64, round_trip: Duration) -> usize {
+    let late = request >= DOUBLED_FROM && loss > DOUBLED_LOSS;
+    let far = (FAR.0..FAR.1).contains(&round_trip) && loss < DOUBLED_AT_ONCE_LOSS;
+    if late || far { 2 } else { 1 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NEAR: Duration = Duration::from_millis(50);
 
     #[test]
     fn a_gap_waits_for_several_attempts_but_not_for_ever() {
@@ -67,9 +82,18 @@ mod tests {
     #[test]
     fn only_what_keeps_getting_lost_is_sent_twice() {
         assert_eq!(
-            [1, 2, 3, 4].map(|request| copies(request, 0.2)),
+            [1, 2, 3, 4].map(|request| copies(request, 0.2, NEAR)),
             [1, 1, 2, 2]
         );
-        assert_eq!(copies(5, 0.01), 1);
+        assert_eq!(copies(5, 0.01, NEAR), 1);
+    }
+
+    #[test]
+    fn from_afar_the_first_repair_has_to_arrive() {
+        assert_eq!(copies(1, 0.05, FAR.0), 2);
+        assert_eq!(copies(1, 0.05, FAR.1), 1);
+        assert_eq!(copies(1, 0.05, NEAR), 1);
+        assert_eq!(copies(1, 0.2, FAR.0), 1);
+        assert!(repeats_request(FAR.0) && !repeats_request(NEAR));
     }
 }

@@ -1,5 +1,6 @@
 //! The task that writes packets, at the pace of the path.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub(in crate::transport) struct Writer {
     pacer: Pacer<Outgoing>,
     history: History,
     budget: RepairBudget,
+    /// Second copies, and when they may go.
+    copies: VecDeque<(Instant, rtp::Packet)>,
     /// What the next padding is.
     padding: Option<rtp::Packet>,
     key_frame_requested_at: Option<Instant>,
@@ -132,6 +135,7 @@ impl Writer {
             within_frame: false,
             history: History::default(),
             budget: RepairBudget::default(),
+            copies: VecDeque::new(),
             padding: None,
             key_frame_requested_at: None,
             next_audio_timestamp: None,
@@ -236,14 +240,24 @@ impl Writer {
             let Some((packet, requests)) = self.history.repair(now, number, round_trip) else {
                 continue;
             };
-            let copies = repair::copies(requests, pace.loss);
-            for repair in std::iter::repeat_n(packet, copies) {
-                let bytes = on_wire(&repair);
-                if self.budget.allows(now, bytes, pace.target) {
-                    let repair = Outgoing::Repair(repair);
-                    let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
-                }
+            let copies = repair::copies(requests, pace.loss, round_trip);
+            let at = now + repair::COPY_AFTER;
+            let again = std::iter::repeat_n((at, packet.clone()), copies.saturating_sub(1));
+            self.copies.extend(again);
+            self.repair(now, packet, pace.target);
+        }
+        while self.copies.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, packet)) = self.copies.pop_front() {
+                self.repair(now, packet, pace.target);
             }
+        }
+    }
+
+    fn repair(&mut self, now: Instant, packet: rtp::Packet, target: Bitrate) {
+        let bytes = on_wire(&packet);
+        if self.budget.allows(now, bytes, target) {
+            let repair = Outgoing::Repair(packet);
+            let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
         }
     }
 
@@ -263,6 +277,7 @@ impl Writer {
     fn drop_pictures(&mut self) -> usize {
         let dropped = self.pacer.drop_pictures();
         self.history.clear();
+        self.copies.clear();
         if std::mem::take(&mut self.within_frame) {
             // A missing number tells the other side that the frame is not whole.
             self.video.skip_number();
@@ -352,7 +367,8 @@ impl Writer {
         let pause = self.pause();
         let asks = self.queues.key_frame_wanted() && pause > Duration::ZERO;
         let request = asks.then(|| now + pause);
-        let next = [estimator, self.pacer.next_send_time(now), request];
+        let copy = self.copies.front().map(|(at, _)| *at);
+        let next = [estimator, self.pacer.next_send_time(now), request, copy];
         match next.into_iter().flatten().min() {
             None => self.queues.changed().await,
             Some(next) => {
