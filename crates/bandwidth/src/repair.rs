@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use ahoy_media::units::Bitrate;
+
 /// Round trips that a gap waits for its repair, and time for noticing on top.
 const PATIENCE_ROUND_TRIPS: u32 = 8;
 const NOTICING: Duration = Duration::from_millis(100);
@@ -29,6 +31,15 @@ const DOUBLED_LOSS: f64 = 0.03;
 const FAR: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(350));
 /// Unless more than this is lost: each share lost would then be sent twice.
 const DOUBLED_AT_ONCE_LOSS: f64 = 0.1;
+/// Beyond this round trip and this loss, a repair would come later than pictures wait for one
+/// another: everything is sent twice unasked. Below the first figures not any more.
+const UNASKED_ROUND_TRIP: (Duration, Duration) =
+    (Duration::from_millis(400), Duration::from_millis(500));
+const UNASKED_LOSS: (f64, f64) = (0.005, 0.01);
+/// With a lower target than these there is no room for it, in kbit/s.
+const UNASKED_TARGET: (u64, u64) = (130, 170);
+/// Between a packet and its unasked copy, longer than most bursts of losses.
+pub const UNASKED_AFTER: Duration = Duration::from_millis(60);
 /// Between the two copies of the first request, and between those of a packet: what is lost
 /// together was sent together.
 pub const COPY_AFTER: Duration = Duration::from_millis(30);
@@ -57,6 +68,30 @@ pub fn copies(request: u32, loss: f64, round_trip: Duration) -> usize {
     let late = request >= DOUBLED_FROM && loss > DOUBLED_LOSS;
     let far = (FAR.0..FAR.1).contains(&round_trip) && loss < DOUBLED_AT_ONCE_LOSS;
     if late || far { 2 } else { 1 }
+}
+
+/// Whether pictures are sent twice without being asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unasked {
+    active: bool,
+}
+
+impl Unasked {
+    /// `round_trip` is that of the empty path, `loss` the lasting share of packets lost, 0 to 1,
+    /// `target` what may be sent, everything included.
+    pub fn update(&mut self, round_trip: Duration, loss: f64, target: Bitrate) {
+        let (long, lossy, room) = if self.active {
+            (UNASKED_ROUND_TRIP.0, UNASKED_LOSS.0, UNASKED_TARGET.0)
+        } else {
+            (UNASKED_ROUND_TRIP.1, UNASKED_LOSS.1, UNASKED_TARGET.1)
+        };
+        self.active = round_trip > long && loss > lossy && target.kbps() > room;
+    }
+
+    /// See [`Self`].
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
 }
 
 #[cfg(test)]
@@ -95,5 +130,19 @@ mod tests {
         assert_eq!(copies(1, 0.05, NEAR), 1);
         assert_eq!(copies(1, 0.2, FAR.0), 1);
         assert!(repeats_request(FAR.0) && !repeats_request(NEAR));
+    }
+
+    #[test]
+    fn pictures_are_sent_twice_where_a_repair_takes_too_long() {
+        let run = |round_trip_ms, loss, kbps| {
+            let mut unasked = Unasked::default();
+            let round_trip = Duration::from_millis(round_trip_ms);
+            unasked.update(round_trip, loss, Bitrate::from_kbps(kbps));
+            unasked.is_active()
+        };
+        assert!(run(600, 0.03, 300));
+        assert!(!run(600, 0.03, 100));
+        assert!(!run(600, 0.004, 300));
+        assert!(!run(200, 0.05, 300));
     }
 }

@@ -111,7 +111,10 @@ struct Figures {
 }
 
 fn measure(network: Network, seed: u64) -> Figures {
-    let world = World::new(Link::with_delay(Duration::from_millis(network.delay_ms)), seed);
+    let world = World::new(
+        Link::with_delay(Duration::from_millis(network.delay_ms)),
+        seed,
+    );
     world.clone().run(async move {
         let mut call = Call::connect(&world).await;
         world.set_link(|link| {
@@ -130,7 +133,9 @@ fn measure(network: Network, seed: u64) -> Figures {
         let delays = screen.delays(from, to);
         let at = |share: f64| {
             let index = (delays.len() as f64 * share) as usize;
-            delays.get(index).map_or(0.0, |delay| 1000.0 * delay.as_secs_f64())
+            delays
+                .get(index)
+                .map_or(0.0, |delay| 1000.0 * delay.as_secs_f64())
         };
         Figures {
             frame_rate: screen.frames(from, to) as f64 / MEASURED.as_secs_f64(),
@@ -143,6 +148,21 @@ fn measure(network: Network, seed: u64) -> Figures {
             key_frames_asked: screen.key_frames_asked as f64,
         }
     })
+}
+
+#[test]
+fn a_clean_path_adds_no_delay() {
+    let got = measure(CLEAN, 1);
+    assert!(got.delay_p95_ms < 35.0, "{got:?}");
+    assert!(got.frozen == 0.0, "{got:?}");
+}
+
+#[test]
+fn pictures_move_evenly_on_a_long_path_with_jitter_and_loss() {
+    let got = measure(MODERATE, 1);
+    assert!(got.frozen < 0.06, "{got:?}");
+    assert!(got.delay_p95_ms - got.delay_p50_ms < 90.0, "{got:?}");
+    assert!(got.kbps > 1000.0, "{got:?}");
 }
 
 #[test]

@@ -15,10 +15,6 @@ const MIN_TIME: Duration = Duration::from_millis(400);
 const NOTICED: f64 = 0.04;
 /// The cut has helped when the loss has fallen below this share of what it was.
 const HELPED: f64 = 0.6;
-/// Unless it may be chance: below so many standard deviations of the difference, the test goes on
-/// for so long.
-const CHANCE: f64 = 1.5;
-const MAX_TEST: Duration = Duration::from_millis(2000);
 /// The largest share that is believed to be the path's own. With more, the cut stays: the path is
 /// as good as broken, and nothing speaks for sending more.
 const MAX_OWN: f64 = 0.5;
@@ -45,18 +41,7 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 struct Test {
     loss: f64,
-    packets: f64,
     rate: f64,
-}
-
-impl Test {
-    /// Whether less is lost now, and whether that is more than chance.
-    fn helped(&self, loss: f64, packets: f64) -> (bool, bool) {
-        let mean = (loss * packets + self.loss * self.packets) / (packets + self.packets);
-        let deviation = (mean * (1.0 - mean) * (1.0 / packets + 1.0 / self.packets)).sqrt();
-        let helped = loss < HELPED * self.loss;
-        (helped, self.loss - loss > CHANCE * deviation)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -126,14 +111,10 @@ impl Loss {
         let packets = f64::from(self.packets);
         let loss = f64::from(self.lost) / packets;
         self.recent = loss;
-        let verdict = self.test.as_ref().map(|test| test.helped(loss, packets));
-        if verdict == Some((true, false)) && elapsed < MAX_TEST + round_trip {
-            return Verdict::Nothing;
-        }
         self.begin(now);
         if let Some(test) = self.test.take() {
             let same = f64::midpoint(loss, test.loss);
-            if verdict.is_some_and(|(helped, _)| helped) {
+            if loss < HELPED * test.loss {
                 self.own = self.own.min(loss);
                 self.proven = self.own;
                 return Verdict::Nothing;
@@ -163,11 +144,7 @@ impl Loss {
             None
         };
         if let Some(cut) = cut {
-            self.test = Some(Test {
-                loss,
-                packets,
-                rate,
-            });
+            self.test = Some(Test { loss, rate });
             return Verdict::Cut(cut);
         }
         // By itself it falls and comes back, but never rises beyond what a test has shown.

@@ -100,6 +100,8 @@ const MIN_OUTAGE: Duration = Duration::from_millis(600);
 const OUTAGE_CUT: f64 = 0.5;
 /// Pacing leaves room for a frame that is larger than the others.
 const PACING: f64 = 1.25;
+/// Weight of a packet in the loss of the last thousand.
+const LASTING: f64 = 0.001;
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(200);
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(3);
 
@@ -142,6 +144,8 @@ pub struct EstimatorStats {
     pub loss: f64,
     /// The part of it that the path has by itself.
     pub own_loss: f64,
+    /// Share of the last thousand packets lost, for whatever reason, 0 to 1.
+    pub lasting_loss: f64,
     /// Whether another flow keeps the queue filled.
     pub competing: bool,
     /// Whether less is sent than the path would carry.
@@ -161,6 +165,7 @@ pub struct Estimator {
     trendline: Trendline,
     queue: QueueDelay,
     loss: Loss,
+    lasting_loss: f64,
     competition: Competition,
     prober: Prober,
     round_trip: Option<Duration>,
@@ -192,6 +197,7 @@ impl Estimator {
             trendline: Trendline::default(),
             queue: QueueDelay::default(),
             loss: Loss::default(),
+            lasting_loss: 0.0,
             competition: Competition::default(),
             prober: Prober::default(),
             round_trip: None,
@@ -320,6 +326,7 @@ impl Estimator {
             round_trip_time: self.round_trip,
             loss: self.loss.recent(),
             own_loss: self.loss.own(),
+            lasting_loss: self.lasting_loss,
             competing: self.competition.is_active(),
             application_limited: self.is_application_limited(),
         }
@@ -328,6 +335,8 @@ impl Estimator {
     fn take(&mut self, now: Instant, result: &PacketResult, news: &mut News) {
         news.results += 1;
         news.lost += usize::from(result.arrival.is_none());
+        let lost = f64::from(u8::from(result.arrival.is_none()));
+        self.lasting_loss += LASTING * (lost - self.lasting_loss);
         self.loss
             .reported(result.sent_at, result.arrival.is_none(), result.late);
         if result.arrival.is_none() {

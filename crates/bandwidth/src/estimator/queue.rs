@@ -155,7 +155,7 @@ impl QueueDelay {
     /// How far jitter moves delay up and down within 150 ms, as it was in the middle of the last 6 s,
     /// beyond what is ordinary.
     pub(super) fn jitter_swing(&self) -> f64 {
-        (self.swing.median - ORDINARY_SWING - self.packet).max(0.0)
+        (self.swing.median - ORDINARY_SWING.max(self.packet)).max(0.0)
     }
 
     /// A packet of ours takes so long at the bottleneck, in ms: so much it moves delay by itself.

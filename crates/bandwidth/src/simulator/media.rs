@@ -223,10 +223,7 @@ impl MediaFlow {
         let next = next.map(|next| now.since_start(next));
         if let Some(next) = next.into_iter().chain(self.repairs.next_copy()).min() {
             // Timers of operating systems and runtimes have a resolution of a millisecond.
-            let ms = next
-                .max(now.time)
-                .as_micros()
-                .div_ceil(1000);
+            let ms = next.max(now.time).as_micros().div_ceil(1000);
             let at = Duration::from_millis(ms as u64).max(now.time + Duration::from_micros(1));
             if self.pacer_at.is_none_or(|set| set > at || set <= now.time) {
                 self.pacer_at = Some(at);

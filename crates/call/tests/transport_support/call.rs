@@ -373,4 +373,3 @@ pub(crate) fn link(delay_ms: u64, bits_per_second: f64) -> Link {
     link.bits_per_second = Some(bits_per_second);
     link
 }
-

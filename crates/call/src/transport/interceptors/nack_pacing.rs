@@ -66,7 +66,8 @@ impl NackPacing {
         let same =
             |asked: &&mut Asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number;
         if let Some(asked) = self.asked.iter_mut().find(same) {
-            let repeats = asked.times == 1 && !asked.repeated && repair::repeats_request(round_trip);
+            let repeats =
+                asked.times == 1 && !asked.repeated && repair::repeats_request(round_trip);
             if repeats && now.duration_since(asked.last) >= repair::COPY_AFTER {
                 asked.repeated = true;
                 return true;

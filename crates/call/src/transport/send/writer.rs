@@ -54,6 +54,9 @@ pub(in crate::transport) struct Writer {
     budget: RepairBudget,
     /// Second copies, and when they may go.
     copies: VecDeque<(Instant, rtp::Packet)>,
+    /// The same of pictures that go out twice without being asked for.
+    unasked: VecDeque<(Instant, rtp::Packet)>,
+    twice: bool,
     /// What the next padding is.
     padding: Option<rtp::Packet>,
     key_frame_requested_at: Option<Instant>,
@@ -136,6 +139,8 @@ impl Writer {
             history: History::default(),
             budget: RepairBudget::default(),
             copies: VecDeque::new(),
+            unasked: VecDeque::new(),
+            twice: false,
             padding: None,
             key_frame_requested_at: None,
             next_audio_timestamp: None,
@@ -149,6 +154,7 @@ impl Writer {
             self.take_audio();
             self.take_frames();
             self.take_repairs(&pace);
+            self.take_unasked();
             self.drop_stale();
             self.prepare_padding();
             while let Some(release) = self.pacer.poll(self.runtime.now()) {
@@ -172,6 +178,7 @@ impl Writer {
         };
         let pace = self.congestion.drive(now, needed);
         self.pacer.set_rate(now, pace.rate);
+        self.twice = pace.twice;
         if let Some(cluster) = pace.probe {
             self.pacer.probe(now, cluster);
         }
@@ -240,6 +247,10 @@ impl Writer {
             let Some((packet, requests)) = self.history.repair(now, number, round_trip) else {
                 continue;
             };
+            // Its unasked copy is on its way.
+            if self.twice && requests == 1 {
+                continue;
+            }
             let copies = repair::copies(requests, pace.loss, round_trip);
             let at = now + repair::COPY_AFTER;
             let again = std::iter::repeat_n((at, packet.clone()), copies.saturating_sub(1));
@@ -250,6 +261,17 @@ impl Writer {
             if let Some((_, packet)) = self.copies.pop_front() {
                 self.repair(now, packet, pace.target);
             }
+        }
+    }
+
+    fn take_unasked(&mut self) {
+        let now = self.runtime.now();
+        while self.unasked.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, packet)) = self.unasked.pop_front()
+        {
+            let bytes = on_wire(&packet);
+            let copy = Outgoing::Repair(packet);
+            let _ = self.pacer.enqueue(Priority::Repair, copy, bytes, false);
         }
     }
 
@@ -278,6 +300,7 @@ impl Writer {
         let dropped = self.pacer.drop_pictures();
         self.history.clear();
         self.copies.clear();
+        self.unasked.clear();
         if std::mem::take(&mut self.within_frame) {
             // A missing number tells the other side that the frame is not whole.
             self.video.skip_number();
@@ -305,7 +328,12 @@ impl Writer {
                 Outgoing::Video(packet) => {
                     self.within_frame = !packet.header.marker;
                     let packet = self.video.number(packet);
-                    self.history.add(self.runtime.now(), packet.clone());
+                    let now = self.runtime.now();
+                    self.history.add(now, packet.clone());
+                    if self.twice {
+                        let at = now + repair::UNASKED_AFTER;
+                        self.unasked.push_back((at, packet.clone()));
+                    }
                     self.write(Kind::Video, packet, probe).await;
                 }
                 Outgoing::Repair(packet) => self.write(Kind::Video, packet, probe).await,
@@ -367,7 +395,8 @@ impl Writer {
         let pause = self.pause();
         let asks = self.queues.key_frame_wanted() && pause > Duration::ZERO;
         let request = asks.then(|| now + pause);
-        let copy = self.copies.front().map(|(at, _)| *at);
+        let copies = [&self.copies, &self.unasked].map(|copies| copies.front());
+        let copy = copies.into_iter().flatten().map(|(at, _)| *at).min();
         let next = [estimator, self.pacer.next_send_time(now), request, copy];
         match next.into_iter().flatten().min() {
             None => self.queues.changed().await,
