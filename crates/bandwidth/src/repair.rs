@@ -42,7 +42,9 @@ const UNASKED_TARGET: (u64, u64) = (130, 170);
 pub const UNASKED_AFTER: Duration = Duration::from_millis(60);
 /// Between the two copies of the first request, and between those of a packet: what is lost
 /// together was sent together.
-pub const COPY_AFTER: Duration = Duration::from_millis(30);
+const COPY_AFTER: Duration = Duration::from_millis(30);
+/// At most this part of the round trip: nearby the next request is there before.
+const COPY_AFTER_PART: u32 = 5;
 
 /// How long pictures wait for a missing packet before a key frame is asked for instead.
 pub fn patience(round_trip: Duration) -> Duration {
@@ -56,14 +58,19 @@ pub fn request_interval(round_trip: Duration, requests: u32) -> Duration {
     (round_trip + ANSWER_SLACK).mul_f64(BACKOFF.powi(later.max(0)))
 }
 
-/// Whether the first request for a packet is sent again after [`COPY_AFTER`], in case it was lost.
+/// Between two copies of a request or of a packet.
+pub fn copy_after(round_trip: Duration) -> Duration {
+    COPY_AFTER.min(round_trip / COPY_AFTER_PART)
+}
+
+/// Whether the first request for a packet is sent again after [`copy_after`], in case it was lost.
 /// The sender answers one of them.
 pub fn repeats_request(round_trip: Duration) -> bool {
     round_trip >= FAR.0
 }
 
 /// How many copies to send of a packet that is asked for the `request`th time, counted from 1.
-/// `loss` is the share of packets lost of late, 0 to 1.
+/// `loss` is the share of packets lost of late, 0 to 1; `round_trip` that of the empty path.
 pub fn copies(request: u32, loss: f64, round_trip: Duration) -> usize {
     let late = request >= DOUBLED_FROM && loss > DOUBLED_LOSS;
     let far = (FAR.0..FAR.1).contains(&round_trip) && loss < DOUBLED_AT_ONCE_LOSS;

@@ -1,7 +1,7 @@
 //! Calls behind the bad networks of `tests/lab/network.mjs`, in virtual time.
 //!
 //! `cargo test -p ahoy-call --test transport_networks -- --ignored --nocapture` prints the table of
-//! `docs/performance.md`; `NETWORKS=moderate,loss10` only these.
+//! `docs/bandwidth.md`; `NETWORKS=moderate,loss10` only these.
 
 #[allow(dead_code, reason = "each test file uses a part")]
 #[path = "transport_support/call.rs"]

@@ -152,10 +152,10 @@ impl QueueDelay {
         self.jitter
     }
 
-    /// How far jitter moves delay up and down within 150 ms, as it was in the middle of the last 6 s,
-    /// beyond what is ordinary.
+    /// How far jitter moves delay up and down within 150 ms, in ms: the median of the last 6 s, less
+    /// what is ordinary and what a packet of ours takes.
     pub(super) fn jitter_swing(&self) -> f64 {
-        (self.swing.median - ORDINARY_SWING.max(self.packet)).max(0.0)
+        (self.swing.median - ORDINARY_SWING - self.packet).max(0.0)
     }
 
     /// A packet of ours takes so long at the bottleneck, in ms: so much it moves delay by itself.
@@ -216,5 +216,25 @@ mod tests {
         // A longer route is taken for a queue until the shorter one is forgotten.
         run(&mut queue, 4000, |_| 60.0);
         assert!(queue.standing().abs() < 1e-6);
+    }
+
+    #[test]
+    fn many_packets_do_not_hide_jitter_and_a_filling_queue_is_none() {
+        let run = |delay: fn(u32) -> f64| {
+            let mut queue = QueueDelay::default();
+            for index in 0..1000 {
+                let sent = f64::from(index) * 5.0;
+                queue.arrived(sent, sent + 100.0 + delay(index));
+            }
+            queue
+        };
+        // Every 100 ms a packet is 80 ms late, and those behind it come together with it.
+        let held = run(|index| 80.0 - f64::from((index % 20).min(16)) * 5.0);
+        assert!(held.jitter_swing() > 40.0, "{}", held.jitter_swing());
+        assert!(held.jitter() < 12.0, "{}", held.jitter());
+        // The queue of a path that is used by a fifth too much.
+        let filling = run(f64::from);
+        assert!(filling.jitter_swing() < 1e-6);
+        assert!(filling.standing() > 900.0);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::receiver::Part;
 use crate::estimator::EstimatorStats;
-use crate::repair::{COPY_AFTER, copies};
+use crate::repair::{copies, copy_after};
 
 /// Share of the target that repairs may take, and time over which it may be saved up, in s.
 const SHARE: f64 = 0.5;
@@ -101,8 +101,10 @@ impl Repairs {
             };
             parts.push(part);
             let round_trip = stats.round_trip_time.unwrap_or_default();
-            let copies = copies(sent.requests, stats.loss, round_trip);
-            let again = std::iter::repeat_n((now + COPY_AFTER, part), copies.saturating_sub(1));
+            let empty = round_trip.saturating_sub(stats.queue_delay);
+            let copies = copies(sent.requests, stats.loss, empty);
+            let at = now + copy_after(round_trip);
+            let again = std::iter::repeat_n((at, part), copies.saturating_sub(1));
             self.copies.extend(again);
         }
         parts

@@ -41,6 +41,8 @@ pub(super) struct Pace {
     pub(super) target: Bitrate,
     /// Share of packets lost of late, 0 to 1.
     pub(super) loss: f64,
+    /// Time that packets wait on the path beyond that of the empty path.
+    pub(super) queue_delay: Duration,
     /// Pictures are sent twice without being asked for.
     pub(super) twice: bool,
     pub(super) probe: Option<ProbeCluster>,
@@ -120,6 +122,7 @@ impl CongestionControl {
             rate: estimator.pacing_rate(),
             target: estimator.target_bitrate(),
             loss: stats.loss,
+            queue_delay: stats.queue_delay,
             twice: unasked.is_active(),
             next: estimator.poll_timeout(),
         }

@@ -289,12 +289,12 @@ impl State {
         if self.is_lost(line) {
             return None;
         }
-        let mut delay = link.delay.as_secs_f64();
-        if !link.jitter.is_zero() {
-            // The sum of three is nearly normal.
-            let spread = (self.chance() + self.chance() + self.chance()) * 2.0 - 3.0;
-            delay += spread * link.jitter.as_secs_f64();
+        if link.jitter.is_zero() {
+            return Some(leaves + link.delay);
         }
+        // The sum of three is nearly normal.
+        let spread = (self.chance() + self.chance() + self.chance()) * 2.0 - 3.0;
+        let delay = link.delay.as_secs_f64() + spread * link.jitter.as_secs_f64();
         let out = leaves + Duration::from_secs_f64(delay.max(0.0));
         line.last_out = line.last_out.max(out);
         Some(line.last_out)

@@ -68,7 +68,7 @@ impl NackPacing {
         if let Some(asked) = self.asked.iter_mut().find(same) {
             let repeats =
                 asked.times == 1 && !asked.repeated && repair::repeats_request(round_trip);
-            if repeats && now.duration_since(asked.last) >= repair::COPY_AFTER {
+            if repeats && now.duration_since(asked.last) >= repair::copy_after(round_trip) {
                 asked.repeated = true;
                 return true;
             }

@@ -251,8 +251,10 @@ impl Writer {
             if self.twice && requests == 1 {
                 continue;
             }
-            let copies = repair::copies(requests, pace.loss, round_trip);
-            let at = now + repair::COPY_AFTER;
+            // A full queue makes no path a long one, and copies would only fill it.
+            let empty = round_trip.saturating_sub(pace.queue_delay);
+            let copies = repair::copies(requests, pace.loss, empty);
+            let at = now + repair::copy_after(round_trip);
             let again = std::iter::repeat_n((at, packet.clone()), copies.saturating_sub(1));
             self.copies.extend(again);
             self.repair(now, packet, pace.target);
