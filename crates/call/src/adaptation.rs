@@ -90,7 +90,7 @@ impl Adaptation {
                 limitation: limitation(wanted, limits.constraints, limits.constraints),
             };
         };
-        let share = |target, rate| allocate(target, sound, rate, path.own_loss);
+        let share = |target, rate| allocate(target, sound, rate, path.sent_again);
         let lasting = share(path.lasting, wanted.frame_rate).min(most);
         let preference = DegradationPreference::Balanced;
         let ladder = self
@@ -105,7 +105,7 @@ impl Adaptation {
                 bitrate: video.min(most),
                 cpu_used: limits.cpu_used,
             },
-            needed: with_headroom(needed(limits.constraints, path.own_loss)),
+            needed: with_headroom(needed(limits.constraints, path.sent_again)),
             limitation: limitation(wanted, limits.constraints, constraints),
         }
     }
@@ -147,6 +147,7 @@ fn slowest(paths: &[PathEstimate]) -> Option<PathEstimate> {
         target: a.target.min(b.target),
         lasting: a.lasting.min(b.lasting),
         own_loss: a.own_loss.max(b.own_loss),
+        sent_again: a.sent_again.max(b.sent_again),
         ..a
     })
 }
@@ -176,6 +177,7 @@ mod tests {
             target: Bitrate::from_kbps(kbps),
             lasting: Bitrate::from_kbps(kbps),
             own_loss: 0.0,
+            sent_again: 0.0,
             loss: 0.0,
             queue_delay: Duration::ZERO,
             round_trip_time: None,

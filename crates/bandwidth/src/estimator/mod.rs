@@ -86,6 +86,9 @@ const MAX_DRAIN: f64 = 0.5;
 /// late too, and the least delay of a moment lies so many times as much above the least of all.
 const ORDINARY_JITTER: f64 = 12.0;
 const NOISE: f64 = 20.0;
+/// With many packets the differences between them are small; then it lies above by so many times
+/// how far jitter moves delay up and down.
+const SWING_NOISE: f64 = 1.2;
 /// More than this, in ms, is a queue in any case.
 const MAX_NOISE: f64 = 100.0;
 /// A fall below this share of what it was within [`DROP_TIME`] is a drop of capacity.
@@ -97,6 +100,8 @@ const MIN_OUTAGE: Duration = Duration::from_millis(600);
 const OUTAGE_CUT: f64 = 0.5;
 /// Pacing leaves room for a frame that is larger than the others.
 const PACING: f64 = 1.25;
+/// Weight of a packet in the loss of the last thousand.
+const LASTING: f64 = 0.001;
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(200);
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(3);
 
@@ -139,6 +144,8 @@ pub struct EstimatorStats {
     pub loss: f64,
     /// The part of it that the path has by itself.
     pub own_loss: f64,
+    /// Share of the last thousand packets lost, for whatever reason, 0 to 1.
+    pub lasting_loss: f64,
     /// Whether another flow keeps the queue filled.
     pub competing: bool,
     /// Whether less is sent than the path would carry.
@@ -158,6 +165,7 @@ pub struct Estimator {
     trendline: Trendline,
     queue: QueueDelay,
     loss: Loss,
+    lasting_loss: f64,
     competition: Competition,
     prober: Prober,
     round_trip: Option<Duration>,
@@ -189,6 +197,7 @@ impl Estimator {
             trendline: Trendline::default(),
             queue: QueueDelay::default(),
             loss: Loss::default(),
+            lasting_loss: 0.0,
             competition: Competition::default(),
             prober: Prober::default(),
             round_trip: None,
@@ -317,6 +326,7 @@ impl Estimator {
             round_trip_time: self.round_trip,
             loss: self.loss.recent(),
             own_loss: self.loss.own(),
+            lasting_loss: self.lasting_loss,
             competing: self.competition.is_active(),
             application_limited: self.is_application_limited(),
         }
@@ -325,6 +335,8 @@ impl Estimator {
     fn take(&mut self, now: Instant, result: &PacketResult, news: &mut News) {
         news.results += 1;
         news.lost += usize::from(result.arrival.is_none());
+        let lost = f64::from(u8::from(result.arrival.is_none()));
+        self.lasting_loss += LASTING * (lost - self.lasting_loss);
         self.loss
             .reported(result.sent_at, result.arrival.is_none(), result.late);
         if result.arrival.is_none() {
@@ -372,6 +384,8 @@ impl Estimator {
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
             .min(Duration::from_millis(500));
         self.updated_at = Some(now);
+        self.queue
+            .set_packet_time(STEP_BITS * 1000.0 / self.estimate.max(1.0));
         let standing = self.queue.standing();
         let queue = (standing, self.queue.peak());
         let yielded = self.congested_at.is_some();
@@ -476,11 +490,18 @@ impl Estimator {
             .congested_at
             .is_none_or(|at| now.saturating_duration_since(at) > self.round_trip() + RESPONSE);
         settled
-            && self.trendline.usage() == Usage::Normal
+            && self.does_not_grow()
             && self.queue.standing()
                 < DRAIN_FROM * self.tolerance() + self.queue.jitter() + self.noise()
             && !self.loss.is_testing()
             && !self.is_application_limited()
+    }
+
+    /// Whether the queue stays as it is; where there is jitter, that is below what jitter explains.
+    fn does_not_grow(&self) -> bool {
+        let noise = self.noise();
+        self.trendline.usage() == Usage::Normal
+            || (noise > 0.0 && self.queue.standing() < self.tolerance() + noise)
     }
 
     fn grow(&mut self, now: Instant, elapsed: Duration) {
@@ -610,7 +631,9 @@ impl Estimator {
 
     /// Queue in ms that may be jitter.
     fn noise(&self) -> f64 {
-        (NOISE * (self.queue.jitter() - ORDINARY_JITTER)).clamp(0.0, MAX_NOISE)
+        let few = NOISE * (self.queue.jitter() - ORDINARY_JITTER);
+        let many = SWING_NOISE * self.queue.jitter_swing();
+        few.max(many).clamp(0.0, MAX_NOISE)
     }
 
     fn is_application_limited(&self) -> bool {

@@ -10,13 +10,26 @@ use std::collections::VecDeque;
 /// Seconds over which the least delay counts as that of the empty path. With a route that has
 /// become longer, the queue seems full for as long.
 const BASE_WINDOW: usize = 30;
-/// Time over which the least delay counts as the queue's.
+/// Time over which the least delay counts as the queue's, and its longest: where single packets are
+/// late by more, and those behind them too, it takes longer until one is in time.
 const STANDING_WINDOW: f64 = 150.0;
+const MAX_STANDING_WINDOW: f64 = 600.0;
+/// Longer by this for each ms of swing beyond [`ORDINARY_SWING`].
+const WINDOW_PER_SWING: f64 = 6.0;
+/// How far frames, cross traffic and a little jitter move delay up and down, in ms.
+const ORDINARY_SWING: f64 = 35.0;
 /// Fewer packets do not make up a window.
 const STANDING_PACKETS: usize = 5;
 /// The same for the very last moment, which is quicker and more easily deceived.
 const LATEST_WINDOW: f64 = 40.0;
 const MAX_PACKETS: usize = 512;
+/// Jitter is how far delay goes up and down within this time, in ms: a queue of our own making
+/// takes longer to fill.
+const SWING_TIME: f64 = 150.0;
+/// The median of so many such times, 6 s, is not moved by a queue that fills once.
+const SWINGS: usize = 40;
+/// Fewer packets do not show the swing.
+const SWING_PACKETS: usize = 4;
 /// Time over which the fullest queue is remembered, in ms.
 const PEAK_WINDOW: f64 = 10_000.0;
 
@@ -30,7 +43,49 @@ pub(super) struct QueueDelay {
     /// Standing queue at a time, falling: the first is the peak.
     peaks: VecDeque<(f64, f64)>,
     jitter: f64,
+    swing: Swing,
+    /// What a packet of ours takes at the bottleneck.
+    packet: f64,
     standing: f64,
+}
+
+/// How far delay goes up and down in a short time, in ms.
+#[derive(Debug, Default)]
+struct Swing {
+    began: f64,
+    packets: usize,
+    least: f64,
+    most: f64,
+    /// Of the last so many times.
+    of_late: VecDeque<f64>,
+    median: f64,
+}
+
+impl Swing {
+    fn arrived(&mut self, arrival: f64, delay: f64) {
+        if self.packets > 0 && arrival - self.began > SWING_TIME {
+            if self.packets >= SWING_PACKETS {
+                self.note(self.most - self.least);
+            }
+            self.packets = 0;
+        }
+        if self.packets == 0 {
+            (self.began, self.least, self.most) = (arrival, delay, delay);
+        }
+        self.packets += 1;
+        self.least = self.least.min(delay);
+        self.most = self.most.max(delay);
+    }
+
+    fn note(&mut self, swing: f64) {
+        self.of_late.push_back(swing);
+        if self.of_late.len() > SWINGS {
+            self.of_late.pop_front();
+        }
+        let mut sorted: Vec<f64> = self.of_late.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        self.median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    }
 }
 
 impl QueueDelay {
@@ -41,6 +96,7 @@ impl QueueDelay {
             // RFC 3550 section 6.4.1.
             self.jitter += ((delay - last).abs().min(1000.0) - self.jitter) / 16.0;
         }
+        self.swing.arrived(arrival, delay);
         let second = (arrival / 1000.0).max(0.0) as u64;
         match self.base.back_mut() {
             Some((last, least)) if *last >= second => *least = least.min(delay),
@@ -50,8 +106,10 @@ impl QueueDelay {
             self.base.pop_front();
         }
         self.recent.push_back((arrival, delay));
+        let window = STANDING_WINDOW + WINDOW_PER_SWING * self.jitter_swing();
+        let window = window.min(MAX_STANDING_WINDOW);
         while let Some((at, _)) = self.recent.front() {
-            let old = arrival - at > STANDING_WINDOW && self.recent.len() > STANDING_PACKETS;
+            let old = arrival - at > window && self.recent.len() > STANDING_PACKETS;
             if !old && self.recent.len() <= MAX_PACKETS {
                 break;
             }
@@ -92,6 +150,17 @@ impl QueueDelay {
     /// Mean difference of delay between packets.
     pub(super) fn jitter(&self) -> f64 {
         self.jitter
+    }
+
+    /// How far jitter moves delay up and down within 150 ms, in ms: the median of the last 6 s, less
+    /// what is ordinary and what a packet of ours takes.
+    pub(super) fn jitter_swing(&self) -> f64 {
+        (self.swing.median - ORDINARY_SWING - self.packet).max(0.0)
+    }
+
+    /// A packet of ours takes so long at the bottleneck, in ms: so much it moves delay by itself.
+    pub(super) fn set_packet_time(&mut self, packet: f64) {
+        self.packet = packet;
     }
 
     fn base_delay(&self) -> f64 {
@@ -147,5 +216,25 @@ mod tests {
         // A longer route is taken for a queue until the shorter one is forgotten.
         run(&mut queue, 4000, |_| 60.0);
         assert!(queue.standing().abs() < 1e-6);
+    }
+
+    #[test]
+    fn many_packets_do_not_hide_jitter_and_a_filling_queue_is_none() {
+        let run = |delay: fn(u32) -> f64| {
+            let mut queue = QueueDelay::default();
+            for index in 0..1000 {
+                let sent = f64::from(index) * 5.0;
+                queue.arrived(sent, sent + 100.0 + delay(index));
+            }
+            queue
+        };
+        // Every 100 ms a packet is 80 ms late, and those behind it come together with it.
+        let held = run(|index| 80.0 - f64::from((index % 20).min(16)) * 5.0);
+        assert!(held.jitter_swing() > 40.0, "{}", held.jitter_swing());
+        assert!(held.jitter() < 12.0, "{}", held.jitter());
+        // The queue of a path that is used by a fifth too much.
+        let filling = run(f64::from);
+        assert!(filling.jitter_swing() < 1e-6);
+        assert!(filling.standing() > 900.0);
     }
 }

@@ -20,6 +20,9 @@ pub enum Jitter {
     Normal(Duration),
     /// Evenly, earlier or later by up to this.
     Uniform(Duration),
+    /// Nearly normal with this standard deviation, the sum of three random numbers: as
+    /// `tests/lab/network.mjs` has it.
+    Bell(Duration),
 }
 
 /// What gets lost after the queue.
@@ -139,6 +142,11 @@ impl Link {
             Jitter::Uniform(most) => {
                 let shift = random.between(-1.0, 1.0);
                 let delay = propagation.as_secs_f64() + most.as_secs_f64() * shift;
+                Duration::from_secs_f64(delay.max(0.0))
+            }
+            Jitter::Bell(deviation) => {
+                let sum: f64 = (0..3).map(|_| random.unit()).sum();
+                let delay = propagation.as_secs_f64() + deviation.as_secs_f64() * (2.0 * sum - 3.0);
                 Duration::from_secs_f64(delay.max(0.0))
             }
         }

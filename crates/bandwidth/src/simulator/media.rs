@@ -24,7 +24,7 @@ const NACK: Timer = 4;
 
 const CAPTURE_INTERVAL: Duration = Duration::from_nanos(1_000_000_000 / 30);
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
-const NACK_INTERVAL: Duration = Duration::from_millis(20);
+const NACK_INTERVAL: Duration = Duration::from_millis(10);
 /// RTP header with extensions, in bytes.
 const HEADER: usize = 20;
 const PAYLOAD: usize = 1200;
@@ -201,6 +201,8 @@ impl MediaFlow {
         if let Some(cluster) = self.estimator.poll_probe(instant) {
             self.pacer.probe(instant, cluster);
         }
+        let copies = self.repairs.copies(now.time);
+        self.send_again(copies);
         while let Some(release) = self.pacer.poll(instant) {
             let (kind, size, probe) = match release {
                 Release::Packet { packet, probe } => (packet.kind, packet.size, probe),
@@ -217,13 +219,11 @@ impl MediaFlow {
         }
         let pacer = self.pacer.next_send_time(instant);
         let estimator = self.estimator.poll_timeout();
-        if let Some(next) = pacer.into_iter().chain(estimator).min() {
+        let next = pacer.into_iter().chain(estimator).min();
+        let next = next.map(|next| now.since_start(next));
+        if let Some(next) = next.into_iter().chain(self.repairs.next_copy()).min() {
             // Timers of operating systems and runtimes have a resolution of a millisecond.
-            let ms = now
-                .since_start(next)
-                .max(now.time)
-                .as_micros()
-                .div_ceil(1000);
+            let ms = next.max(now.time).as_micros().div_ceil(1000);
             let at = Duration::from_millis(ms as u64).max(now.time + Duration::from_micros(1));
             if self.pacer_at.is_none_or(|set| set > at || set <= now.time) {
                 self.pacer_at = Some(at);
@@ -246,7 +246,12 @@ impl MediaFlow {
     fn repair(&mut self, now: &Now<'_>, numbers: &[u32]) {
         let target = self.estimator.target_bitrate().bps() as f64;
         let stats = self.estimator.stats();
-        for part in self.repairs.answer(now.time, numbers, target, &stats) {
+        let parts = self.repairs.answer(now.time, numbers, target, &stats);
+        self.send_again(parts);
+    }
+
+    fn send_again(&mut self, parts: Vec<Part>) {
+        for part in parts {
             // The number of the packet that it repairs (RFC 4588 section 4).
             let size = part.bytes + 2;
             let queued = Queued {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::receiver::Part;
 use crate::estimator::EstimatorStats;
-use crate::repair::copies;
+use crate::repair::{copies, copy_after};
 
 /// Share of the target that repairs may take, and time over which it may be saved up, in s.
 const SHARE: f64 = 0.5;
@@ -28,6 +28,8 @@ struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct Repairs {
     sent: VecDeque<Sent>,
+    /// Second copies, and when they may go.
+    copies: VecDeque<(Duration, Part)>,
     /// In bits.
     budget: f64,
     updated: Duration,
@@ -50,10 +52,21 @@ impl Repairs {
     /// Nobody needs what has left so far any more.
     pub(super) fn clear(&mut self) {
         self.sent.clear();
+        self.copies.clear();
     }
 
-    /// What to send of the numbers that are asked for, each as often as it is to be sent.
-    /// `target` in bit/s.
+    /// When the next copy may go.
+    pub(super) fn next_copy(&self) -> Option<Duration> {
+        self.copies.front().map(|(at, _)| *at)
+    }
+
+    /// The copies that may go by now.
+    pub(super) fn copies(&mut self, now: Duration) -> Vec<Part> {
+        let due = self.copies.iter().take_while(|(at, _)| *at <= now).count();
+        self.copies.drain(..due).map(|(_, part)| part).collect()
+    }
+
+    /// What to send of the numbers that are asked for; further copies follow. `target` in bit/s.
     pub(super) fn answer(
         &mut self,
         now: Duration,
@@ -86,7 +99,13 @@ impl Repairs {
                 repair: true,
                 ..sent.part
             };
-            parts.extend(std::iter::repeat_n(part, copies(sent.requests, stats.loss)));
+            parts.push(part);
+            let round_trip = stats.round_trip_time.unwrap_or_default();
+            let empty = round_trip.saturating_sub(stats.queue_delay);
+            let copies = copies(sent.requests, stats.loss, empty);
+            let at = now + copy_after(round_trip);
+            let again = std::iter::repeat_n((at, part), copies.saturating_sub(1));
+            self.copies.extend(again);
         }
         parts
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ahoy_bandwidth::estimator::{Estimator, EstimatorConfig, ProbeCluster, ProbeId};
+use ahoy_bandwidth::repair::Unasked;
 use ahoy_media::units::Bitrate;
 use tokio::sync::Notify;
 
@@ -23,6 +24,8 @@ pub struct PathEstimate {
     pub lasting: Bitrate,
     /// Share of packets that the path loses by itself, 0 to 1.
     pub own_loss: f64,
+    /// Share of what is sent of pictures that is sent again, 0 to 1.
+    pub sent_again: f64,
     /// Share of packets lost of late, for whatever reason, 0 to 1.
     pub loss: f64,
     /// Time that packets wait on the path beyond that of the empty path.
@@ -38,6 +41,10 @@ pub(super) struct Pace {
     pub(super) target: Bitrate,
     /// Share of packets lost of late, 0 to 1.
     pub(super) loss: f64,
+    /// Time that packets wait on the path beyond that of the empty path.
+    pub(super) queue_delay: Duration,
+    /// Pictures are sent twice without being asked for.
+    pub(super) twice: bool,
     pub(super) probe: Option<ProbeCluster>,
     /// When to ask again, if nothing else happens.
     pub(super) next: Option<Instant>,
@@ -54,6 +61,7 @@ pub(super) struct CongestionControl {
 #[derive(Debug)]
 struct State {
     estimator: Estimator,
+    unasked: Unasked,
     /// SSRC and sequence number of packets that are part of a probe and have not left yet.
     marked: VecDeque<(u32, u16, ProbeId)>,
 }
@@ -68,6 +76,7 @@ impl CongestionControl {
         Self {
             state: Mutex::new(State {
                 estimator,
+                unasked: Unasked::default(),
                 marked: VecDeque::new(),
             }),
             changed,
@@ -81,6 +90,11 @@ impl CongestionControl {
             target: state.estimator.target_bitrate(),
             lasting: state.estimator.estimate(),
             own_loss: stats.own_loss,
+            sent_again: if state.unasked.is_active() {
+                stats.own_loss.max(0.5)
+            } else {
+                stats.own_loss
+            },
             loss: stats.loss,
             queue_delay: stats.queue_delay,
             round_trip_time: stats.round_trip_time,
@@ -89,7 +103,17 @@ impl CongestionControl {
 
     /// Time passes. More than `needed` would not be sent.
     pub(super) fn drive(&self, now: Instant, needed: Bitrate) -> Pace {
-        let estimator = &mut self.lock().estimator;
+        let mut state = self.lock();
+        let State {
+            estimator, unasked, ..
+        } = &mut *state;
+        let stats = estimator.stats();
+        let round_trip = stats.round_trip_time.unwrap_or_default();
+        unasked.update(
+            round_trip.saturating_sub(stats.queue_delay),
+            stats.lasting_loss,
+            estimator.target_bitrate(),
+        );
         estimator.on_timeout(now);
         estimator.set_needed(needed);
         let probe = estimator.poll_probe(now);
@@ -97,7 +121,9 @@ impl CongestionControl {
             probe,
             rate: estimator.pacing_rate(),
             target: estimator.target_bitrate(),
-            loss: estimator.stats().loss,
+            loss: stats.loss,
+            queue_delay: stats.queue_delay,
+            twice: unasked.is_active(),
             next: estimator.poll_timeout(),
         }
     }

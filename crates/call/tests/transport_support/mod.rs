@@ -35,6 +35,12 @@ impl Collector {
     }
 
     /// Without the first so many.
+    pub(crate) fn audio_from(&self, index: usize) -> Vec<RtpPacket> {
+        let audio = self.audio.lock().expect("sound");
+        audio.get(index..).unwrap_or_default().to_vec()
+    }
+
+    /// Without the first so many.
     pub(crate) fn video_from(&self, index: usize) -> Vec<RtpPacket> {
         let video = self.video.lock().expect("picture");
         video.get(index..).unwrap_or_default().to_vec()

@@ -30,6 +30,18 @@ pub(crate) struct Link {
     pub(crate) bits_per_second: Option<f64>,
     /// Longest wait in front of the bottleneck; beyond it packets are dropped.
     pub(crate) queue: Duration,
+    /// Standard deviation of the delay. Packets stay in order: one that is late delays those
+    /// behind it.
+    pub(crate) jitter: Duration,
+    /// What happens to all packets alike, those of RTCP included.
+    pub(crate) loss: Loss,
+}
+
+/// Share of packets that vanish, 0 to 1, and how many in a row on average (Gilbert).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Loss {
+    pub(crate) share: f64,
+    pub(crate) burst: f64,
 }
 
 impl Link {
@@ -39,8 +51,21 @@ impl Link {
             rtp_loss: 0.0,
             bits_per_second: None,
             queue: Duration::from_millis(300),
+            jitter: Duration::ZERO,
+            loss: Loss::default(),
         }
     }
+}
+
+/// What one sender's packets have met so far.
+#[derive(Debug, Default)]
+struct Line {
+    /// When the bottleneck has sent everything before.
+    free_at: Duration,
+    /// When the packet before comes out.
+    last_out: Duration,
+    /// Within a burst of losses.
+    losing: bool,
 }
 
 /// RTP packets that vanished, by payload type.
@@ -67,7 +92,7 @@ struct State {
     timers: BTreeMap<(Duration, u64), Waker>,
     arrivals: BTreeMap<(Duration, u64), Datagram>,
     sockets: HashMap<SocketAddr, Arc<Inbox>>,
-    line_free_at: HashMap<SocketAddr, Duration>,
+    lines: HashMap<SocketAddr, Line>,
 }
 
 struct Datagram {
@@ -100,7 +125,7 @@ impl World {
             timers: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             sockets: HashMap::new(),
-            line_free_at: HashMap::new(),
+            lines: HashMap::new(),
         };
         Self(Arc::new(Shared {
             // Away from the real clock, so that code that reads it by mistake cannot work.
@@ -232,35 +257,67 @@ impl World {
 
 impl State {
     fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        if let Some(payload_type) = rtp_payload_type(bytes)
-            && self.chance() < self.link.rtp_loss
-        {
-            *self.drops.entry(payload_type).or_default() += 1;
-            return;
+        let payload_type = rtp_payload_type(bytes);
+        if payload_type.is_some() && self.chance() < self.link.rtp_loss {
+            return self.vanished(payload_type);
         }
-        let mut leaves = self.now;
-        if let Some(rate) = self.link.bits_per_second {
-            let free = self
-                .line_free_at
-                .get(&from)
-                .copied()
-                .unwrap_or_default()
-                .max(self.now);
-            if free - self.now > self.link.queue {
-                if let Some(payload_type) = rtp_payload_type(bytes) {
-                    *self.drops.entry(payload_type).or_default() += 1;
-                }
-                return;
-            }
-            // 28 bytes of IPv4 and UDP headers.
-            leaves = free + Duration::from_secs_f64((bytes.len() + 28) as f64 * 8.0 / rate);
-            self.line_free_at.insert(from, leaves);
-        }
-        let at = leaves + self.link.delay;
+        let mut line = self.lines.remove(&from).unwrap_or_default();
+        let out = self.pass(&mut line, bytes.len());
+        self.lines.insert(from, line);
+        let Some(at) = out else {
+            return self.vanished(payload_type);
+        };
         let bytes = bytes.to_vec();
         let number = self.number();
         self.arrivals
             .insert((at, number), Datagram { from, to, bytes });
+    }
+
+    /// When a packet comes out of the link; `None` when it does not.
+    fn pass(&mut self, line: &mut Line, bytes: usize) -> Option<Duration> {
+        let link = self.link;
+        let mut leaves = self.now;
+        if let Some(rate) = link.bits_per_second {
+            let free = line.free_at.max(self.now);
+            if free - self.now > link.queue {
+                return None;
+            }
+            // 28 bytes of IPv4 and UDP headers.
+            leaves = free + Duration::from_secs_f64((bytes + 28) as f64 * 8.0 / rate);
+            line.free_at = leaves;
+        }
+        if self.is_lost(line) {
+            return None;
+        }
+        if link.jitter.is_zero() {
+            return Some(leaves + link.delay);
+        }
+        // The sum of three is nearly normal.
+        let spread = (self.chance() + self.chance() + self.chance()) * 2.0 - 3.0;
+        let delay = link.delay.as_secs_f64() + spread * link.jitter.as_secs_f64();
+        let out = leaves + Duration::from_secs_f64(delay.max(0.0));
+        line.last_out = line.last_out.max(out);
+        Some(line.last_out)
+    }
+
+    fn is_lost(&mut self, line: &mut Line) -> bool {
+        let Loss { share, burst } = self.link.loss;
+        if share <= 0.0 {
+            return false;
+        }
+        if burst <= 1.0 {
+            return self.chance() < share;
+        }
+        let end = 1.0 / burst;
+        let begin = share * end / (1.0 - share);
+        line.losing = self.chance() < if line.losing { 1.0 - end } else { begin };
+        line.losing
+    }
+
+    fn vanished(&mut self, payload_type: Option<u8>) {
+        if let Some(payload_type) = payload_type {
+            *self.drops.entry(payload_type).or_default() += 1;
+        }
     }
 
     fn number(&mut self) -> u64 {

@@ -2,7 +2,8 @@
 //!
 //! The generator asks for everything that is missing at every tick. On a path with a round trip
 //! longer than the tick that makes the other side send each lost packet several times. Here a
-//! number passes when it is asked for the first time, and again only after a round trip.
+//! number passes when it is asked for the first time, and again only after a round trip; on a long
+//! path also a moment after the first time, since a request may be lost as well.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ struct Asked {
     sequence_number: u16,
     last: Instant,
     times: u32,
+    /// The first request was sent again.
+    repeated: bool,
 }
 
 impl NackPacing {
@@ -63,6 +66,12 @@ impl NackPacing {
         let same =
             |asked: &&mut Asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number;
         if let Some(asked) = self.asked.iter_mut().find(same) {
+            let repeats =
+                asked.times == 1 && !asked.repeated && repair::repeats_request(round_trip);
+            if repeats && now.duration_since(asked.last) >= repair::copy_after(round_trip) {
+                asked.repeated = true;
+                return true;
+            }
             let wait = repair::request_interval(round_trip, asked.times);
             let due = asked.times < repair::MAX_REQUESTS && now.duration_since(asked.last) >= wait;
             if due {
@@ -79,6 +88,7 @@ impl NackPacing {
             sequence_number,
             last: now,
             times: 1,
+            repeated: false,
         });
         true
     }

@@ -11,6 +11,8 @@ const MAX_PACKETS: usize = 1024;
 const MAX_AGE: Duration = Duration::from_secs(2);
 /// The same packet again within this time would arrive with the first one.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
+/// A request within this share of a round trip after the last one is its repetition.
+const REPETITION: f64 = 0.6;
 
 #[derive(Debug)]
 struct Sent {
@@ -60,7 +62,7 @@ impl History {
         let index = usize::from(sequence_number.wrapping_sub(first));
         let sent = self.sent.get_mut(index)?;
         let since = |at: Instant| now.saturating_duration_since(at);
-        let wait = (round_trip / 2).max(LEAST_WAIT);
+        let wait = round_trip.mul_f64(REPETITION).max(LEAST_WAIT);
         let under_way = sent.repaired_at.is_some_and(|at| since(at) < wait);
         if under_way || since(sent.at) > MAX_AGE {
             return None;
@@ -112,9 +114,9 @@ mod tests {
         assert_eq!(asked(0, 65_000), None, "left behind");
         assert_eq!(asked(0, 65_100), Some(65_100));
         assert_eq!(asked(20, 65_100), None, "on its way");
-        assert_eq!(asked(60, 65_100), Some(65_100));
-        assert_eq!(asked(60, 65_000 + 1099), Some(563));
-        assert_eq!(asked(60, 65_000 + 1100), None, "not sent yet");
+        assert_eq!(asked(70, 65_100), Some(65_100));
+        assert_eq!(asked(70, 65_000 + 1099), Some(563));
+        assert_eq!(asked(70, 65_000 + 1100), None, "not sent yet");
         assert_eq!(asked(2100, 65_101), None, "too old");
     }
 

@@ -1,5 +1,6 @@
 //! The task that writes packets, at the pace of the path.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,11 @@ pub(in crate::transport) struct Writer {
     pacer: Pacer<Outgoing>,
     history: History,
     budget: RepairBudget,
+    /// Second copies, and when they may go.
+    copies: VecDeque<(Instant, rtp::Packet)>,
+    /// The same of pictures that go out twice without being asked for.
+    unasked: VecDeque<(Instant, rtp::Packet)>,
+    twice: bool,
     /// What the next padding is.
     padding: Option<rtp::Packet>,
     key_frame_requested_at: Option<Instant>,
@@ -132,6 +138,9 @@ impl Writer {
             within_frame: false,
             history: History::default(),
             budget: RepairBudget::default(),
+            copies: VecDeque::new(),
+            unasked: VecDeque::new(),
+            twice: false,
             padding: None,
             key_frame_requested_at: None,
             next_audio_timestamp: None,
@@ -145,6 +154,7 @@ impl Writer {
             self.take_audio();
             self.take_frames();
             self.take_repairs(&pace);
+            self.take_unasked();
             self.drop_stale();
             self.prepare_padding();
             while let Some(release) = self.pacer.poll(self.runtime.now()) {
@@ -168,6 +178,7 @@ impl Writer {
         };
         let pace = self.congestion.drive(now, needed);
         self.pacer.set_rate(now, pace.rate);
+        self.twice = pace.twice;
         if let Some(cluster) = pace.probe {
             self.pacer.probe(now, cluster);
         }
@@ -236,14 +247,41 @@ impl Writer {
             let Some((packet, requests)) = self.history.repair(now, number, round_trip) else {
                 continue;
             };
-            let copies = repair::copies(requests, pace.loss);
-            for repair in std::iter::repeat_n(packet, copies) {
-                let bytes = on_wire(&repair);
-                if self.budget.allows(now, bytes, pace.target) {
-                    let repair = Outgoing::Repair(repair);
-                    let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
-                }
+            // Its unasked copy is on its way.
+            if self.twice && requests == 1 {
+                continue;
             }
+            // A full queue makes no path a long one, and copies would only fill it.
+            let empty = round_trip.saturating_sub(pace.queue_delay);
+            let copies = repair::copies(requests, pace.loss, empty);
+            let at = now + repair::copy_after(round_trip);
+            let again = std::iter::repeat_n((at, packet.clone()), copies.saturating_sub(1));
+            self.copies.extend(again);
+            self.repair(now, packet, pace.target);
+        }
+        while self.copies.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, packet)) = self.copies.pop_front() {
+                self.repair(now, packet, pace.target);
+            }
+        }
+    }
+
+    fn take_unasked(&mut self) {
+        let now = self.runtime.now();
+        while self.unasked.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, packet)) = self.unasked.pop_front()
+        {
+            let bytes = on_wire(&packet);
+            let copy = Outgoing::Repair(packet);
+            let _ = self.pacer.enqueue(Priority::Repair, copy, bytes, false);
+        }
+    }
+
+    fn repair(&mut self, now: Instant, packet: rtp::Packet, target: Bitrate) {
+        let bytes = on_wire(&packet);
+        if self.budget.allows(now, bytes, target) {
+            let repair = Outgoing::Repair(packet);
+            let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
         }
     }
 
@@ -263,6 +301,8 @@ impl Writer {
     fn drop_pictures(&mut self) -> usize {
         let dropped = self.pacer.drop_pictures();
         self.history.clear();
+        self.copies.clear();
+        self.unasked.clear();
         if std::mem::take(&mut self.within_frame) {
             // A missing number tells the other side that the frame is not whole.
             self.video.skip_number();
@@ -290,7 +330,12 @@ impl Writer {
                 Outgoing::Video(packet) => {
                     self.within_frame = !packet.header.marker;
                     let packet = self.video.number(packet);
-                    self.history.add(self.runtime.now(), packet.clone());
+                    let now = self.runtime.now();
+                    self.history.add(now, packet.clone());
+                    if self.twice {
+                        let at = now + repair::UNASKED_AFTER;
+                        self.unasked.push_back((at, packet.clone()));
+                    }
                     self.write(Kind::Video, packet, probe).await;
                 }
                 Outgoing::Repair(packet) => self.write(Kind::Video, packet, probe).await,
@@ -352,7 +397,9 @@ impl Writer {
         let pause = self.pause();
         let asks = self.queues.key_frame_wanted() && pause > Duration::ZERO;
         let request = asks.then(|| now + pause);
-        let next = [estimator, self.pacer.next_send_time(now), request];
+        let copies = [&self.copies, &self.unasked].map(|copies| copies.front());
+        let copy = copies.into_iter().flatten().map(|(at, _)| *at).min();
+        let next = [estimator, self.pacer.next_send_time(now), request, copy];
         match next.into_iter().flatten().min() {
             None => self.queues.changed().await,
             Some(next) => {

@@ -1,0 +1,30 @@
+//! Calls behind bad networks, in virtual time. `cargo bench -p ahoy-call --bench networks` prints a
+//! table of all of them.
+
+#[allow(dead_code, reason = "each file uses a part")]
+#[path = "transport_support/call.rs"]
+mod call;
+#[allow(dead_code, reason = "each file uses a part")]
+#[path = "transport_support/networks.rs"]
+mod networks;
+#[allow(dead_code, reason = "each file uses a part")]
+#[path = "transport_support/sim.rs"]
+mod sim;
+mod transport_support;
+
+use networks::{CLEAN, MODERATE, measure};
+
+#[test]
+fn a_clean_path_adds_no_delay() {
+    let got = measure(CLEAN, 1);
+    assert!(got.delay_p95_ms < 35.0, "{got:?}");
+    assert!(got.frozen == 0.0, "{got:?}");
+}
+
+#[test]
+fn pictures_move_evenly_on_a_long_path_with_jitter_and_loss() {
+    let got = measure(MODERATE, 1);
+    assert!(got.frozen < 0.06, "{got:?}");
+    assert!(got.delay_p95_ms - got.delay_p50_ms < 90.0, "{got:?}");
+    assert!(got.kbps > 1000.0, "{got:?}");
+}
