@@ -13,10 +13,10 @@ use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::credits::{Credits, Decision};
+use crate::credits::{CREDITS, Credits, Decision};
 use crate::error::{CommandError, ErrorCode};
 use crate::frame_header::FrameHeader;
 use crate::video_socket::{Served, Socket};
@@ -48,7 +48,7 @@ pub(crate) async fn serve(engine: &Engine, tile: VideoTile) -> Result<Served, Co
 
 /// One tile on its way; dropping it ends that.
 struct Stream {
-    frames: UnboundedReceiver<Bytes>,
+    frames: Receiver<Bytes>,
     sink: Arc<FrameSink>,
     engine: Engine,
     tile: VideoTile,
@@ -76,15 +76,15 @@ impl Stream {
 
 /// Takes the frames on the thread that makes them, which must not wait.
 struct FrameSink {
-    /// Holds no more than the credits allow.
-    frames: UnboundedSender<Bytes>,
+    /// Never full: no more than the credits allow are under way.
+    frames: Sender<Bytes>,
     credits: Mutex<Credits>,
     wants_key_frame: Notify,
 }
 
 impl FrameSink {
-    fn new() -> (Self, UnboundedReceiver<Bytes>) {
-        let (frames, receiver) = unbounded_channel();
+    fn new() -> (Self, Receiver<Bytes>) {
+        let (frames, receiver) = channel(CREDITS as usize);
         let sink = Self {
             frames,
             credits: Mutex::new(Credits::new(Instant::now())),
@@ -122,7 +122,7 @@ impl FrameSink {
             captured_at: frame.captured_at,
         };
         // Without a receiver the connection has ended, and the subscription ends in a moment.
-        let _ = self.frames.send(header.before(&frame.data).into());
+        let _ = self.frames.try_send(header.before(&frame.data).into());
     }
 }
 
@@ -140,7 +140,6 @@ impl EncodedVideoSink for FrameSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credits::CREDITS;
     use ahoy_media::units::Resolution;
 
     fn frame(key_frame: bool) -> EncodedFrame {

@@ -369,12 +369,13 @@ impl Side {
         };
         match message {
             PeerMessage::SoundGaps { packets, gaps } => remote.participant.note_gaps(packets, gaps),
-            status @ PeerMessage::Status { .. } => {
-                if remote.participant.note(status) {
+            status => {
+                // Statuses; whatever else there is to say is no figure of this side.
+                let first = remote.participant.note(status);
+                if first {
                     self.introduce();
                 }
             }
-            _ => {}
         }
     }
 
