@@ -240,15 +240,21 @@ fn the_estimate_follows_the_path() {
         let risen = a.transport.path_estimate().target.kbps();
         assert!(risen > 1800, "{risen} kbit/s of 4000 after 15 s");
         world.set_link(|link| link.bits_per_second = Some(500e3));
-        talk(&world, &mut a, &mut b, 8, bytes).await;
-        let fallen = a.transport.path_estimate().target.kbps();
-        assert!(fallen < 600, "{fallen} kbit/s of 500 after 8 s");
-        assert!(fallen > 150, "{fallen} kbit/s of 500 after 8 s");
+        talk(&world, &mut a, &mut b, 4, bytes).await;
+        // A moment says little: less is sent while a queue drains.
+        let mut targets = Vec::new();
+        for _ in 0..6 {
+            talk(&world, &mut a, &mut b, 1, bytes).await;
+            targets.push(a.transport.path_estimate().target.kbps());
+        }
+        let fallen = targets.iter().sum::<u64>() / targets.len() as u64;
+        assert!(fallen < 600, "{targets:?} kbit/s of 500 from 4 s on");
+        assert!(fallen > 200, "{targets:?} kbit/s of 500 from 4 s on");
         let sent = a.transport.stats().await.outbound_video;
         let share = sent.retransmitted_packets_sent as f64 / sent.packets_sent as f64;
         assert!(share < 0.2, "repairs take over: {share}");
         eprintln!(
-            "estimate: {risen} of 4000 kbit/s, then {fallen} of 500; {:.0} % were repairs",
+            "estimate: {risen} of 4000 kbit/s, then {targets:?} of 500; {:.0} % were repairs",
             share * 100.0
         );
     });

@@ -221,7 +221,7 @@ fn camera_size_and_rate_change_while_it_runs() {
     pipeline.stopped();
     assert_eq!(pipeline.started(), "640x360@15");
     assert!(
-        pipeline.frame_of("480x270").key_frame,
+        pipeline.frame_of("640x360").key_frame,
         "a new size begins with a key frame"
     );
 
