@@ -509,6 +509,15 @@ describe("App", () => {
       expect(app.model.note).toMatchObject({ detail: "", action: { key: undefined } });
     });
 
+    it("makes room for news, and comes back", () => {
+      local({ microphoneHint: "very-noisy" });
+      expect(app.model.note?.key).toBe("hint");
+      app.handle({ type: "event", event: { type: "deviceReplaced", kind: "microphone", lostLabel: "Headset", label: "Built-in", problem: "lost" } });
+      expect(app.model.note).toMatchObject({ key: "moved-microphone", title: "Headset was unplugged" });
+      clock.advance(NOTE_MS);
+      expect(app.model.note?.key).toBe("hint");
+    });
+
     it("that nothing is heard is told once for each microphone and call", () => {
       const headset = { ...NO_CALL.local.microphone, label: "Headset" };
       local({ microphoneHint: "nothing-heard" });

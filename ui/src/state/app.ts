@@ -627,7 +627,8 @@ export class App {
 
   /** A note that goes by itself, heard as well as seen. */
   #say(key: string, { title, detail }: Sentence): void {
-    this.notes.push({ key, tone: "plain", title, detail });
+    // News come before advice that lasts.
+    this.notes.push({ key, tone: "plain", title, detail, urgent: this.notes.shown?.key === "hint" });
     this.#announcer.polite(detail ? `${title}. ${detail}` : title);
   }
 
