@@ -294,8 +294,42 @@ impl Processing {
         }
         if self.levelling.runs() {
             let mut levelled = *chain;
-            self.gain.process(&mut levelled, speech);
+            // What is left of an echo is a voice as well, and a quiet one: the gain would rise until
+            // it is as loud as who speaks here.
+            let theirs = self.played > PLAYED;
+            self.gain
+                .process(&mut levelled, if theirs { 0.0 } else { speech });
             self.levelling.mix(chain, &levelled);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Notes how likely it was told that somebody speaks.
+    struct Told(Arc<Mutex<Vec<f32>>>);
+
+    impl GainControl for Told {
+        fn process(&mut self, _block: &mut Block, speech: f32) {
+            self.0.lock().expect("one thread").push(speech);
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    #[test]
+    fn the_gain_does_not_learn_from_what_the_other_side_says() {
+        let (mut processing, _reference) = Processing::new(ProcessingSettings::default());
+        let told = Arc::new(Mutex::new(Vec::new()));
+        processing.gain = Box::new(Told(Arc::clone(&told)));
+        for played in [0.0, 10.0 * PLAYED, 0.0] {
+            processing.played = played;
+            processing.level(&mut SILENCE.clone(), 0.9);
+        }
+        assert_eq!(*told.lock().expect("one thread"), [0.9, 0.0, 0.9]);
     }
 }
