@@ -14,8 +14,8 @@ use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 /// Pictures may be this much ahead of their sound: waiting costs delay, and nobody notices less
 /// (ITU-R BT.1359-1 puts the threshold of detection at 125 ms for late and 45 ms for early sound).
 const PICTURE_AHEAD: f64 = 0.040;
-/// Sound that is ahead of its picture by more is delayed.
-const SOUND_AHEAD: f64 = 0.015;
+/// Sound that is ahead of its picture by more is delayed, until it is ahead by half of it.
+const SOUND_AHEAD: f64 = 0.035;
 /// What handing over, decoding and drawing take after a picture was due.
 const SHOWING: f64 = 0.010;
 /// No picture waits longer, whatever the reports say: they come from a stranger.
@@ -32,8 +32,9 @@ const JUMP: f64 = 0.030;
 const SMOOTHING: f64 = 0.1;
 /// How often the delay of the sound is judged.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
-/// The delay of the sound goes down by at most this much per judgement, to come back smoothly.
-const MAX_DECREASE: f64 = 0.020;
+/// Sound comes back when it need not have waited for so long. Each change is sound that is stretched,
+/// and pictures that come earlier for a moment just wait for it.
+const CALM: Duration = Duration::from_secs(8);
 
 /// Media time of one stream on its sender's clock.
 #[derive(Debug, Clone)]
@@ -78,6 +79,8 @@ pub struct LipSync {
     earliest: Option<f64>,
     judged: Instant,
     sound_delay: f64,
+    /// Since when the sound has waited long enough, and the latest of the earliest pictures since.
+    calm: Option<(Instant, f64)>,
     skew: Option<f64>,
 }
 
@@ -92,6 +95,7 @@ impl LipSync {
             earliest: None,
             judged: now,
             sound_delay: 0.0,
+            calm: None,
             skew: None,
         }
     }
@@ -153,16 +157,27 @@ impl LipSync {
         if now.saturating_duration_since(self.judged) >= JUDGE_EVERY {
             self.judged = now;
             if let Some(late) = self.earliest.take() {
-                let change = if late > SOUND_AHEAD {
-                    late - SOUND_AHEAD / 2.0
-                } else {
-                    // Sound that need not wait any more comes back gently.
-                    late.clamp(-MAX_DECREASE, 0.0)
-                };
+                let change = self.change_for(late, now);
                 self.sound_delay = (self.sound_delay + change).clamp(0.0, MAX_SOUND_DELAY);
             }
         }
         Duration::from_secs_f64(self.sound_delay)
+    }
+
+    /// What to change about the sound's delay when the earliest pictures are so late.
+    fn change_for(&mut self, late: f64, now: Instant) -> f64 {
+        if late > SOUND_AHEAD {
+            self.calm = None;
+            return late - SOUND_AHEAD / 2.0;
+        }
+        let (since, latest) = *self.calm.get_or_insert((now, late));
+        let latest = latest.max(late);
+        self.calm = Some((since, latest));
+        if now.saturating_duration_since(since) < CALM {
+            return 0.0;
+        }
+        self.calm = None;
+        latest.min(0.0)
     }
 
     /// How much later the last picture is seen than its sound is heard, in seconds; negative when
@@ -331,6 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn jitter_of_the_pictures_leaves_the_sound_alone() {
+        let mut path = Path::new(0.05, 0.1);
+        path.run(0.0, 3.0);
+        let mut delays = Vec::new();
+        for half_second in 0..16 {
+            // Now earlier, now later, as on a path with jitter.
+            path.picture = 0.1 + [0.0, 0.02, -0.04, 0.01][half_second % 4];
+            let from = 3.0 + 0.5 * half_second as f64;
+            assert!(in_sync(path.run(from, from + 0.5)));
+            delays.push(path.sync.sound_delay(path.at(from + 0.5)));
+        }
+        delays.dedup();
+        assert_eq!(delays.len(), 1, "{delays:?}");
+    }
+
+    #[test]
     fn a_change_of_the_network_is_followed_within_two_seconds() {
         let mut path = Path::new(0.05, 0.02);
         assert!(in_sync(path.run(0.0, 3.0)));
@@ -341,8 +372,11 @@ mod tests {
         assert!(in_sync(path.run(5.0, 7.0)));
         path.picture = 0.02;
         assert!(in_sync(path.run(7.0, 9.0)));
-        path.run(9.0, 20.0);
-        let delay = path.sync.sound_delay(path.at(20.1));
+        // The sound comes back, but not before it is clear that it need not wait.
+        let delay = path.sync.sound_delay(path.at(9.0));
+        assert!(delay > Duration::from_millis(100), "{delay:?}");
+        path.run(9.0, 26.0);
+        let delay = path.sync.sound_delay(path.at(26.1));
         assert!(delay < Duration::from_millis(10), "{delay:?}");
     }
 
