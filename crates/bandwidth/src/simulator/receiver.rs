@@ -118,7 +118,7 @@ impl Receiver {
         Some(statuses)
     }
 
-    /// Numbers to ask for now.
+    /// Numbers that are due to be asked for.
     pub(super) fn nack(&mut self, now: Duration, round_trip: Duration) -> Vec<u32> {
         let mut due = Vec::new();
         for (number, asked) in &mut self.asked {
