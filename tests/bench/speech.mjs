@@ -40,7 +40,7 @@ export async function measureSpeech(lab, names = Object.keys(SPEECH_NETWORKS)) {
   if (!spoken) throw new Error('AHOY_SPEECH must name a recording of speech, 48 kHz');
   const rows = [];
   for (const name of names) {
-    for (const kind of ['ahoy', 'chromium']) {
+    for (const kind of (process.env.KINDS ?? 'ahoy,chromium').split(',')) {
       rows.push([`speech, ${name}: ${kind}`, await measure(lab, kind, name, spoken)]);
     }
   }

@@ -46,6 +46,15 @@ const COPY_AFTER: Duration = Duration::from_millis(30);
 /// At most this part of the round trip: nearby the next request is there before.
 const COPY_AFTER_PART: u32 = 5;
 
+/// How long after a gap in sound was noticed its repair is still of use: sound that waits longer
+/// for repairs makes people talk at the same time.
+const SOUND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Whether sound that has been missing for `missing_for` is worth asking for.
+pub fn sound_comes_in_time(missing_for: Duration, round_trip: Duration) -> bool {
+    missing_for + round_trip <= SOUND_PATIENCE
+}
+
 /// How long pictures wait for a missing packet before a key frame is asked for instead.
 pub fn patience(round_trip: Duration) -> Duration {
     let (least, most) = PATIENCE;
@@ -119,6 +128,15 @@ mod tests {
             request_interval(round_trip, 2)
         );
         assert!(request_interval(round_trip, 3) > request_interval(round_trip, 2));
+    }
+
+    #[test]
+    fn sound_is_asked_for_again_only_nearby() {
+        let ms = Duration::from_millis;
+        assert!(sound_comes_in_time(ms(0), ms(100)));
+        assert!(!sound_comes_in_time(ms(0), ms(101)));
+        assert!(sound_comes_in_time(ms(50), ms(40)));
+        assert!(!sound_comes_in_time(ms(61), ms(40)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod participant_stats;
 pub mod quality;
 pub mod remote_video;
 pub mod session;
+pub mod sound_losses;
 pub mod sound_protection;
 pub mod stats;
 pub mod status;

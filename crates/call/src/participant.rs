@@ -22,7 +22,8 @@ use crate::negotiation::{Action, Candidate, Description, Negotiation, Role};
 use crate::participant_stats::{self, Sources};
 use crate::quality::{Observation, QualityView, QualityWatch, Sending};
 use crate::remote_video::RemoteVideo;
-use crate::sound_protection::{self, ReportedGaps};
+use crate::sound_losses::{ReportedGaps, ReportedLoss};
+use crate::sound_protection;
 use crate::stats::ParticipantStats;
 use crate::status::PeerMessage;
 
@@ -74,6 +75,7 @@ pub struct Participant {
     microphone_unplugged: bool,
     /// In our sound, as they told.
     gaps: ReportedGaps,
+    loss: ReportedLoss,
     /// In theirs, as told last.
     gaps_told: u64,
     /// A status has arrived.
@@ -110,6 +112,7 @@ impl Participant {
             camera_on: true,
             microphone_unplugged: false,
             gaps: ReportedGaps::default(),
+            loss: ReportedLoss::default(),
             gaps_told: 0,
             heard: false,
             states: ConnectionStates::default(),
@@ -222,14 +225,15 @@ impl Participant {
     }
 
     /// How our sound gets through to them; `None` before anything is known.
-    pub fn loss_report(&self) -> Option<LossReport> {
-        let transport = self.connected_transport()?;
-        let (reported, round_trip) = transport.sound_reception()?;
+    pub fn loss_report(&mut self, now: Instant) -> Option<LossReport> {
+        let sound = self.connected_transport()?.sound_reception()?;
+        let target = self.connected_transport()?.path_estimate().target;
+        let share = self.loss.note(now, sound.packets_sent, sound.packets_lost);
         Some(sound_protection::report(
-            reported.fraction_lost,
+            share,
             &self.gaps,
-            round_trip,
-            transport.path_estimate().target,
+            sound.round_trip_time,
+            target,
             self.heard,
         ))
     }

@@ -7,36 +7,7 @@ use ahoy_audio::opus::EncoderSettings;
 use ahoy_audio::redundancy::{LossReport, Receiver, Redundancy};
 use ahoy_media::units::Bitrate;
 
-/// Losses in a row beyond this are an interruption rather than a burst.
-const MAX_BURST: f32 = 20.0;
-
-/// What a participant told of the gaps in our sound, as counters since the beginning of the call.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct ReportedGaps {
-    packets: u64,
-    gaps: u64,
-    mean_burst: f32,
-}
-
-impl ReportedGaps {
-    /// Takes in their counters: `packets` missing so far, in `gaps` gaps. Counters that go back
-    /// begin anew.
-    pub fn note(&mut self, packets: u64, gaps: u64) {
-        let (more_packets, more_gaps) = (
-            packets.saturating_sub(self.packets),
-            gaps.saturating_sub(self.gaps),
-        );
-        (self.packets, self.gaps) = (packets, gaps);
-        if more_gaps > 0 {
-            self.mean_burst = (more_packets as f32 / more_gaps as f32).clamp(1.0, MAX_BURST);
-        }
-    }
-
-    /// Packets lost in a row on average, 1 or more.
-    pub fn mean_burst(&self) -> f32 {
-        self.mean_burst.max(1.0)
-    }
-}
+use crate::sound_losses::ReportedGaps;
 
 /// Decides for all participants together.
 #[derive(Debug, Default)]
@@ -132,24 +103,5 @@ mod tests {
             |ahoy| SoundProtection::default().update([lossy(true), lossy(ahoy)].into_iter(), now);
         assert!(update(true).is_some_and(|settings| settings.dred > Duration::ZERO));
         assert!(update(false).is_none_or(|settings| settings.dred.is_zero()));
-    }
-
-    #[test]
-    fn gaps_are_counted_from_report_to_report_and_lies_are_bounded() {
-        let mut gaps = ReportedGaps::default();
-        assert!((gaps.mean_burst() - 1.0).abs() < f32::EPSILON);
-        gaps.note(6, 2);
-        gaps.note(16, 4);
-        assert!((gaps.mean_burst() - 5.0).abs() < f32::EPSILON);
-        gaps.note(16, 4);
-        assert!(
-            (gaps.mean_burst() - 5.0).abs() < f32::EPSILON,
-            "nothing new"
-        );
-        gaps.note(u64::MAX, 5);
-        assert!(gaps.mean_burst() <= MAX_BURST);
-        gaps.note(0, 0);
-        gaps.note(2, 2);
-        assert!((gaps.mean_burst() - 1.0).abs() < f32::EPSILON);
     }
 }

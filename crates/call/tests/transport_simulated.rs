@@ -195,6 +195,43 @@ fn lost_packets_are_repaired_once() {
     }
 }
 
+/// Share of the sound packets that arrive, and how many were sent again for each that was lost.
+fn sound_repaired(loss: f64, delay: Duration) -> (f64, f64) {
+    let world = World::new(Link::with_delay(delay), 17);
+    world.clone().run(async move {
+        let (mut a, mut b) = pair(&world, roles()).await;
+        connect(&world, &mut a, &mut b).await;
+        talk(&world, &mut a, &mut b, 1, |_| 2000).await;
+        world.set_link(|link| link.rtp_loss = loss);
+        talk(&world, &mut a, &mut b, 20, |_| 2000).await;
+        world.set_link(|link| link.rtp_loss = 0.0);
+        talk(&world, &mut a, &mut b, 1, |_| 2000).await;
+        let sent = a.transport.stats().await.outbound_audio;
+        let received = b.received.audio();
+        let numbers: HashSet<u16> = received.iter().map(|it| it.sequence_number).collect();
+        assert_eq!(numbers.len(), received.len(), "nothing is delivered twice");
+        let original = (sent.packets_sent - sent.retransmitted_packets_sent) as f64;
+        let lost = 1000.0 * loss;
+        (
+            received.len() as f64 / original,
+            sent.retransmitted_packets_sent as f64 / lost,
+        )
+    })
+}
+
+#[test]
+fn sound_is_repaired_nearby_and_not_from_afar() {
+    let (arrives, resends) = sound_repaired(0.1, Duration::from_millis(20));
+    assert!(arrives > 0.98, "{arrives}");
+    assert!(resends < 1.3, "{resends}");
+    let (arrives, resends) = sound_repaired(0.1, Duration::from_millis(80));
+    assert!(arrives < 0.95, "{arrives}");
+    assert!(
+        resends < 0.15,
+        "{resends}: only before the round trip is known"
+    );
+}
+
 #[test]
 fn round_trips_are_those_of_the_path() {
     let world = World::new(Link::with_delay(Duration::from_millis(40)), 3);

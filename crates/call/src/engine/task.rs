@@ -464,12 +464,14 @@ impl EngineTask {
 
     /// Lets the encoders follow what the paths carry.
     fn adapt(&mut self) {
-        let participants = || self.participants.values();
-        let paths: Vec<_> = participants()
+        let participants = self.participants.values();
+        let paths: Vec<_> = participants
             .filter_map(Participant::path_estimate)
             .collect();
-        let losses = participants().filter_map(Participant::loss_report);
-        let decision = self.local.adapt(Instant::now(), &paths, losses);
+        let now = Instant::now();
+        let losses = self.participants.values_mut();
+        let losses = losses.filter_map(|participant| participant.loss_report(now));
+        let decision = self.local.adapt(now, &paths, losses);
         let wanted = self.local.view().constraints;
         for participant in self.participants.values() {
             participant.set_needed_bitrate(decision.needed);

@@ -45,6 +45,7 @@ use super::stats::Streams;
 pub(super) const VP8_PAYLOAD_TYPE: u8 = 96;
 pub(super) const OPUS_PAYLOAD_TYPE: u8 = 111;
 const RTX_PAYLOAD_TYPE: u8 = 97;
+const AUDIO_RTX_PAYLOAD_TYPE: u8 = 112;
 
 /// In-band FEC on, frames of 10 ms and more (RFC 7587 section 6.1).
 const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
@@ -77,6 +78,7 @@ const SRTP_REPLAY_WINDOW: usize = 512;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ssrcs {
     pub(super) audio: u32,
+    pub(super) audio_rtx: u32,
     pub(super) video: u32,
     pub(super) video_rtx: u32,
 }
@@ -86,6 +88,7 @@ impl Ssrcs {
         let audio: u32 = rand::random();
         Self {
             audio,
+            audio_rtx: audio.wrapping_add(3),
             video: audio.wrapping_add(1),
             video_rtx: audio.wrapping_add(2),
         }
@@ -105,6 +108,7 @@ pub(super) struct ChainParts {
     pub(super) queues: Arc<SendQueues>,
     pub(super) streams: Arc<Streams>,
     pub(super) receiver: Arc<dyn MediaReceiver>,
+    pub(super) ssrcs: Ssrcs,
 }
 
 pub(super) async fn build(
@@ -128,12 +132,18 @@ pub(super) async fn build(
 
 /// Adds sound and picture, in this order, both ways.
 pub(super) async fn add_tracks(connection: &dyn PeerConnection, ssrcs: Ssrcs) -> Result<Tracks> {
-    let audio = track("audio", RtpCodecKind::Audio, ssrcs.audio, None, opus());
+    let audio = track(
+        "audio",
+        RtpCodecKind::Audio,
+        ssrcs.audio,
+        ssrcs.audio_rtx,
+        opus(),
+    );
     let video = track(
         "video",
         RtpCodecKind::Video,
         ssrcs.video,
-        Some(ssrcs.video_rtx),
+        ssrcs.video_rtx,
         vp8(),
     );
     connection
@@ -149,13 +159,13 @@ fn track(
     name: &str,
     kind: RtpCodecKind,
     ssrc: u32,
-    rtx_ssrc: Option<u32>,
+    rtx_ssrc: u32,
     codec: RTCRtpCodec,
 ) -> Arc<TrackLocalStaticRTP> {
     let encoding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters {
             ssrc: Some(ssrc),
-            rtx: rtx_ssrc.map(|ssrc| RTCRtpRtxParameters { ssrc }),
+            rtx: Some(RTCRtpRtxParameters { ssrc: rtx_ssrc }),
             ..RTCRtpCodingParameters::default()
         },
         codec,
@@ -206,13 +216,24 @@ fn rtx() -> RTCRtpCodec {
     }
 }
 
+/// Repairs of sound, which browsers do not know.
+fn audio_rtx() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: "audio/rtx".to_owned(),
+        clock_rate: AUDIO_CLOCK_HZ,
+        channels: 2,
+        sdp_fmtp_line: format!("apt={OPUS_PAYLOAD_TYPE}"),
+        ..RTCRtpCodec::default()
+    }
+}
+
 fn opus() -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
         clock_rate: AUDIO_CLOCK_HZ,
         channels: 2,
         sdp_fmtp_line: OPUS_PARAMETERS.to_owned(),
-        rtcp_feedback: vec![feedback("transport-cc", "")],
+        rtcp_feedback: vec![feedback("nack", ""), feedback("transport-cc", "")],
     }
 }
 
@@ -227,6 +248,7 @@ fn media_engine() -> Result<MediaEngine> {
     let mut engine = MediaEngine::default();
     for (rtp_codec, payload_type, kind) in [
         (opus(), OPUS_PAYLOAD_TYPE, RtpCodecKind::Audio),
+        (audio_rtx(), AUDIO_RTX_PAYLOAD_TYPE, RtpCodecKind::Audio),
         (vp8(), VP8_PAYLOAD_TYPE, RtpCodecKind::Video),
         (rtx(), RTX_PAYLOAD_TYPE, RtpCodecKind::Video),
     ] {
@@ -257,6 +279,7 @@ fn chain(parts: ChainParts) -> Registry {
         queues,
         streams,
         receiver,
+        ssrcs,
     } = parts;
     let meter = Meter::new(Arc::clone(&streams), queues, Arc::clone(&receiver));
     let nack_generator = NackGeneratorBuilder::new()
@@ -271,7 +294,10 @@ fn chain(parts: ChainParts) -> Registry {
             Slot::from(1_000),
             Chained::new(TransportFeedback::new(Arc::clone(&congestion))),
         )
-        .with(Slot::from(4_000), Chained::new(RtxSender::new(congestion)))
+        .with(
+            Slot::from(4_000),
+            Chained::new(RtxSender::new(congestion, ssrcs)),
+        )
         .with(Slot::from(6_100), feedback)
         .with(
             Slot::from(6_200),

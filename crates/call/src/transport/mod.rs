@@ -20,6 +20,7 @@ mod handler;
 mod interceptors;
 mod runtime;
 mod send;
+mod sound_repairs;
 mod stats;
 
 use std::future::Future;
@@ -45,7 +46,8 @@ pub use congestion::PathEstimate;
 pub use error::TransportError;
 pub use events::{MediaReceiver, TransportEvent};
 pub use stats::{
-    CandidatePairStats, InboundRtpStats, OutboundRtpStats, RemoteInboundRtpStats, TransportStats,
+    CandidatePairStats, InboundRtpStats, OutboundRtpStats, RemoteInboundRtpStats, SoundReception,
+    TransportStats,
 };
 /// What a virtual network for tests implements.
 pub use webrtc::runtime as network;
@@ -76,6 +78,7 @@ struct Shared {
     queues: Arc<SendQueues>,
     streams: Arc<Streams>,
     congestion: Arc<CongestionControl>,
+    ssrcs: Ssrcs,
     outbox: Arc<Outbox>,
     texts: Option<mpsc::Sender<String>>,
     tasks: Mutex<Vec<Box<dyn JoinHandle>>>,
@@ -136,19 +139,23 @@ impl Transport {
         let ice_restart = self.0.restarting.load(Ordering::Relaxed);
         let options = Some(RTCOfferOptions { ice_restart });
         let offer = guard(self.0.connection.create_offer(options)).await;
-        Ok(description(DescriptionKind::Offer, self.own(offer)?))
+        Ok(self.description(DescriptionKind::Offer, &self.own(offer)?))
     }
 
     /// `createAnswer`; there must be a remote offer.
     pub async fn create_answer(&self) -> Result<Description, TransportError> {
         let answer = guard(self.0.connection.create_answer(None)).await;
-        Ok(description(DescriptionKind::Answer, self.own(answer)?))
+        Ok(self.description(DescriptionKind::Answer, &self.own(answer)?))
     }
 
     /// `setLocalDescription` with what [`Self::create_offer`] or [`Self::create_answer`] gave
     /// last. Starts gathering candidates.
     pub async fn set_local_description(&self, local: &Description) -> Result<(), TransportError> {
-        let parsed = parse(local).map_err(|error| TransportError::InvalidState(reason(&error)))?;
+        let made = Description {
+            kind: local.kind,
+            sdp: sound_repairs::taken_back(&local.sdp, self.0.ssrcs),
+        };
+        let parsed = parse(&made).map_err(|error| TransportError::InvalidState(reason(&error)))?;
         let set = guard(self.0.connection.set_local_description(parsed)).await;
         self.own(set)?;
         if local.kind == DescriptionKind::Answer {
@@ -260,12 +267,17 @@ impl Transport {
         self.0.queues.is_backed_up()
     }
 
-    /// How our sound arrives, by the other side's latest report (RFC 3550 section 6.4.2), and
-    /// the latest round trip; `None` before the first.
-    pub fn sound_reception(&self) -> Option<(RemoteInboundRtpStats, Option<Duration>)> {
+    /// How our sound arrives, by the other side's latest report (RFC 3550 section 6.4.2); `None`
+    /// before the first.
+    pub fn sound_reception(&self) -> Option<SoundReception> {
         let streams = &self.0.streams;
-        let reported = streams.snapshot().remote_inbound_audio?;
-        Some((reported, streams.round_trip_time()))
+        let snapshot = streams.snapshot();
+        let sent = snapshot.outbound_audio;
+        Some(SoundReception {
+            packets_sent: sent.packets_sent - sent.retransmitted_packets_sent,
+            packets_lost: snapshot.remote_inbound_audio?.packets_lost,
+            round_trip_time: streams.round_trip_time(),
+        })
     }
 
     /// The latest round trip by RTCP reports; `None` before the first.
@@ -312,7 +324,7 @@ impl Transport {
         receiver: Arc<dyn MediaReceiver>,
     ) -> rtc::shared::error::Result<Self> {
         let ssrcs = Ssrcs::random();
-        let streams = Arc::new(Streams::new(ssrcs.audio, ssrcs.video, ssrcs.video_rtx));
+        let streams = Arc::new(Streams::new(ssrcs));
         let outbox = Arc::new(Outbox::new());
         let changed = Arc::new(Notify::new());
         let queues = Arc::new(SendQueues::new(Arc::clone(&receiver), Arc::clone(&changed)));
@@ -329,6 +341,7 @@ impl Transport {
             queues: Arc::clone(&queues),
             streams: Arc::clone(&streams),
             receiver,
+            ssrcs,
         };
         let connection = connection::build(config, nudged, handler, parts).await?;
         let tracks = connection::add_tracks(&*connection, ssrcs).await?;
@@ -360,12 +373,21 @@ impl Transport {
             queues,
             streams,
             congestion,
+            ssrcs,
             outbox,
             texts,
             tasks: Mutex::new(tasks),
             restarting: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })))
+    }
+
+    /// What the crate made, as it goes to the other side.
+    fn description(&self, kind: DescriptionKind, made: &RTCSessionDescription) -> Description {
+        Description {
+            kind,
+            sdp: sound_repairs::announced(&made.sdp, self.0.ssrcs),
+        }
     }
 
     /// The crate applies an offer step by step and stops where it fails.
@@ -513,13 +535,6 @@ fn spawn_data(
     tasks.push(runtime.spawn(Box::pin(reader)));
     tasks.push(runtime.spawn(Box::pin(data::write(channel, opened, waiting))));
     texts
-}
-
-fn description(kind: DescriptionKind, made: RTCSessionDescription) -> Description {
-    Description {
-        kind,
-        sdp: made.sdp,
-    }
 }
 
 fn parse(description: &Description) -> rtc::shared::error::Result<RTCSessionDescription> {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use ahoy_media::units::{AUDIO_CLOCK_HZ, Bitrate, VIDEO_CLOCK_HZ};
 
+use super::connection::Ssrcs;
+
 /// Sender reports whose time of departure is remembered, per stream. One leaves every second and
 /// is referred to within a second or two.
 const REMEMBERED_REPORTS: usize = 8;
@@ -98,6 +100,17 @@ pub struct RemoteInboundRtpStats {
     pub total_round_trip_time: f64,
     /// How many were measured.
     pub round_trip_time_measurements: u64,
+}
+
+/// How our sound arrives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SoundReception {
+    /// Packets sent so far, repairs left out.
+    pub packets_sent: u64,
+    /// Those that the network lost, whether or not they were repaired, by the latest report.
+    pub packets_lost: u64,
+    /// The latest round trip; `None` before the first measurement.
+    pub round_trip_time: Option<Duration>,
 }
 
 /// `RTCIceCandidatePairStats` and the types of its candidates.
@@ -208,14 +221,16 @@ struct Progress {
 }
 
 impl Streams {
-    pub(super) fn new(audio_ssrc: u32, video_ssrc: u32, video_rtx_ssrc: u32) -> Self {
+    pub(super) fn new(ssrcs: Ssrcs) -> Self {
         let streams = Self::default();
-        {
-            let mut counters = streams.lock();
-            counters.local[Kind::Audio as usize].stats.ssrc = audio_ssrc;
-            let video = &mut counters.local[Kind::Video as usize];
-            video.stats.ssrc = video_ssrc;
-            video.rtx_ssrc = Some(video_rtx_ssrc);
+        let of_kinds = [
+            (Kind::Audio, ssrcs.audio, ssrcs.audio_rtx),
+            (Kind::Video, ssrcs.video, ssrcs.video_rtx),
+        ];
+        for (kind, ssrc, rtx_ssrc) in of_kinds {
+            let local = &mut streams.lock().local[kind as usize];
+            local.stats.ssrc = ssrc;
+            local.rtx_ssrc = Some(rtx_ssrc);
         }
         streams
     }
@@ -271,9 +286,11 @@ impl Streams {
         [Kind::Audio, Kind::Video].into_iter().find(is_it)
     }
 
-    /// Whether this is the stream of our pictures.
-    pub(super) fn is_local_video(&self, ssrc: u32) -> bool {
-        self.lock().local[Kind::Video as usize].stats.ssrc == ssrc
+    /// Which of our streams this is.
+    pub(super) fn local_kind(&self, ssrc: u32) -> Option<Kind> {
+        let counters = self.lock();
+        let is_it = |kind: &Kind| counters.local[*kind as usize].stats.ssrc == ssrc;
+        [Kind::Audio, Kind::Video].into_iter().find(is_it)
     }
 
     /// The other side's picture stream, once its first packet came.
@@ -479,6 +496,15 @@ impl Remote {
 mod tests {
     use super::*;
 
+    fn streams() -> Streams {
+        Streams::new(Ssrcs {
+            audio: 1,
+            audio_rtx: 4,
+            video: 2,
+            video_rtx: 3,
+        })
+    }
+
     fn packet(ssrc: u32, sequence_number: u16, timestamp: u32) -> OnWire {
         OnWire {
             ssrc,
@@ -491,7 +517,7 @@ mod tests {
 
     #[test]
     fn round_trip_is_what_remains_without_the_other_sides_delay() {
-        let streams = Streams::new(1, 2, 3);
+        let streams = streams();
         let start = Instant::now();
         let ntp = 0x1234_5678_9abc_def0;
         streams.sender_report_sent(start, 2, ntp);
@@ -520,7 +546,7 @@ mod tests {
 
     #[test]
     fn loss_counts_what_did_not_come_the_first_time() {
-        let streams = Streams::new(1, 2, 3);
+        let streams = streams();
         let now = Instant::now();
         streams.bind_remote(Kind::Video, 20, Some(21));
         streams.bind_remote(Kind::Video, 21, None);
@@ -541,7 +567,7 @@ mod tests {
 
     #[test]
     fn jitter_is_zero_for_a_steady_stream_and_grows_with_delay() {
-        let streams = Streams::new(1, 2, 3);
+        let streams = streams();
         let start = Instant::now();
         streams.bind_remote(Kind::Audio, 30, None);
         for index in 0..50_u32 {
@@ -558,7 +584,7 @@ mod tests {
 
     #[test]
     fn requests_for_other_streams_do_not_count() {
-        let streams = Streams::new(1, 2, 3);
+        let streams = streams();
         assert!(streams.pli_received(2));
         assert!(!streams.pli_received(9));
         assert!(streams.fir_received(2));

@@ -158,17 +158,16 @@ impl Side {
 
     /// Lets the encoder follow what the path carries.
     pub(super) fn adapt(&mut self) {
-        let remote = self.remote.as_ref().map(|it| &it.participant);
-        let paths: Vec<_> = remote
-            .and_then(Participant::path_estimate)
-            .into_iter()
-            .collect();
-        let losses = remote.and_then(Participant::loss_report).into_iter();
-        let decision = self.local.adapt(Instant::now(), &paths, losses);
+        let now = Instant::now();
+        let mut remote = self.remote.as_mut().map(|it| &mut it.participant);
+        let path = remote.as_ref().and_then(|it| it.path_estimate());
+        let loss = remote.as_mut().and_then(|it| it.loss_report(now));
+        let paths: Vec<_> = path.into_iter().collect();
+        let decision = self.local.adapt(now, &paths, loss.into_iter());
         if let Some(participant) = remote {
             participant.set_needed_bitrate(decision.needed);
         }
-        self.tell_gaps(Instant::now());
+        self.tell_gaps(now);
     }
 
     fn tell_gaps(&mut self, now: Instant) {

@@ -67,9 +67,9 @@ impl Meter {
             self.reports(now, &report.reports);
         } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             self.streams.nack_received(nack.media_ssrc);
-            if self.streams.is_local_video(nack.media_ssrc) {
+            if let Some(kind) = self.streams.local_kind(nack.media_ssrc) {
                 let missing = nack.nacks.iter().flat_map(NackPair::packet_list);
-                self.queues.repair(missing);
+                self.queues.repair(kind, missing);
             }
         } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
             return self.streams.pli_received(pli.media_ssrc);

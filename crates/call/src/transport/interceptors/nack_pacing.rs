@@ -3,7 +3,8 @@
 //! The generator asks for everything that is missing at every tick. On a path with a round trip
 //! longer than the tick that makes the other side send each lost packet several times. Here a
 //! number passes when it is asked for the first time, and again only after a round trip; on a long
-//! path also a moment after the first time, since a request may be lost as well.
+//! path also a moment after the first time, since a request may be lost as well. Sound is asked for only while
+//! its repair would come before it is played.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
 };
 
 use super::{Link, Verdict};
-use crate::transport::stats::Streams;
+use crate::transport::stats::{Kind, Streams};
 
 /// Assumed before the first measurement, as libwebrtc does.
 const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -33,6 +34,7 @@ pub(in crate::transport) struct NackPacing {
 struct Asked {
     ssrc: u32,
     sequence_number: u16,
+    first: Instant,
     last: Instant,
     times: u32,
     /// The first request was sent again.
@@ -56,10 +58,23 @@ impl NackPacing {
             let recent = now.duration_since(asked.last) < FORGOTTEN_AFTER;
             elsewhere || (recent && missing.contains(&asked.sequence_number))
         });
+        let sound = self.streams.remote_kind(nack.media_ssrc) == Some(Kind::Audio);
         missing
             .into_iter()
-            .filter(|number| self.ask(nack.media_ssrc, *number, now, round_trip))
+            .filter(|number| {
+                let waited = self.waited(nack.media_ssrc, *number, now);
+                let in_time = !sound || repair::sound_comes_in_time(waited, round_trip);
+                in_time && self.ask(nack.media_ssrc, *number, now, round_trip)
+            })
             .collect()
+    }
+
+    /// How long ago the packet was asked for first.
+    fn waited(&self, ssrc: u32, sequence_number: u16, now: Instant) -> Duration {
+        let mut asked = self.asked.iter();
+        asked
+            .find(|asked| asked.ssrc == ssrc && asked.sequence_number == sequence_number)
+            .map_or(Duration::ZERO, |asked| now.duration_since(asked.first))
     }
 
     fn ask(&mut self, ssrc: u32, sequence_number: u16, now: Instant, round_trip: Duration) -> bool {
@@ -86,6 +101,7 @@ impl NackPacing {
         self.asked.push(Asked {
             ssrc,
             sequence_number,
+            first: now,
             last: now,
             times: 1,
             repeated: false,

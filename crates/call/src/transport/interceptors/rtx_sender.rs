@@ -1,7 +1,9 @@
 //! Sends a packet that goes out again in the repair stream (RFC 4588 section 4).
 //!
 //! The crate takes packets of negotiated media streams only, so a repair comes down the chain as
-//! the packet that it repeats. What has a number that went out before is one.
+//! the packet that it repeats. What has a number that went out before is one. Without a repair stream it
+//! goes nowhere: the same packet twice with different extensions would break its encryption (RFC 7714
+//! section 8.1).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,24 +14,27 @@ use rtc::rtp;
 
 use super::{Link, Verdict};
 use crate::transport::congestion::CongestionControl;
+use crate::transport::connection::Ssrcs;
 
 pub(in crate::transport) struct RtxSender {
     congestion: Arc<CongestionControl>,
+    ssrcs: Ssrcs,
     streams: Vec<Stream>,
 }
 
 struct Stream {
     ssrc: u32,
     newest: Option<u16>,
-    rtx_ssrc: u32,
-    rtx_payload_type: u8,
+    /// Where repairs go: the stream and its payload type.
+    repairs: Option<(u32, u8)>,
     rtx_sequence_number: u16,
 }
 
 impl RtxSender {
-    pub(in crate::transport) fn new(congestion: Arc<CongestionControl>) -> Self {
+    pub(in crate::transport) fn new(congestion: Arc<CongestionControl>, ssrcs: Ssrcs) -> Self {
         Self {
             congestion,
+            ssrcs,
             streams: Vec::new(),
         }
     }
@@ -59,13 +64,16 @@ impl Link for RtxSender {
         if stream.is_new(header.sequence_number) {
             return Verdict::Pass;
         }
+        let Some((rtx_ssrc, rtx_payload_type)) = stream.repairs else {
+            return Verdict::Swallow;
+        };
         let original = (header.ssrc, header.sequence_number);
         let mut payload = BytesMut::with_capacity(2 + packet.payload.len());
         payload.put_u16(header.sequence_number);
         payload.put_slice(&packet.payload);
         packet.payload = payload.freeze();
-        header.ssrc = stream.rtx_ssrc;
-        header.payload_type = stream.rtx_payload_type;
+        header.ssrc = rtx_ssrc;
+        header.payload_type = rtx_payload_type;
         header.sequence_number = stream.rtx_sequence_number;
         stream.rtx_sequence_number = stream.rtx_sequence_number.wrapping_add(1);
         self.congestion
@@ -74,22 +82,17 @@ impl Link for RtxSender {
     }
 
     fn bind_local_stream(&mut self, info: &StreamInfo) {
-        let (Some(rtx_ssrc), Some(rtx_payload_type)) = (info.ssrc_rtx, info.payload_type_rtx)
-        else {
-            return;
-        };
+        // The crate knows the one of pictures only.
+        let sound = (info.ssrc == self.ssrcs.audio).then_some(self.ssrcs.audio_rtx);
+        let repairs = info.ssrc_rtx.or(sound).zip(info.payload_type_rtx);
         // Bound anew with every description; the numbers go on.
         let known = self.streams.iter_mut().find(|it| it.ssrc == info.ssrc);
         match known {
-            Some(stream) => {
-                stream.rtx_ssrc = rtx_ssrc;
-                stream.rtx_payload_type = rtx_payload_type;
-            }
+            Some(stream) => stream.repairs = repairs,
             None => self.streams.push(Stream {
                 ssrc: info.ssrc,
                 newest: None,
-                rtx_ssrc,
-                rtx_payload_type,
+                repairs,
                 // Random and low (RFC 3711 section 3.3.1).
                 rtx_sequence_number: rand::random::<u16>() & 0x7fff,
             }),
@@ -108,7 +111,13 @@ mod tests {
     fn what_goes_out_again_goes_as_a_repair() {
         let changed = Arc::new(Notify::new());
         let congestion = CongestionControl::new(&TransportConfig::default(), changed);
-        let mut sender = RtxSender::new(Arc::new(congestion));
+        let ssrcs = Ssrcs {
+            audio: 5,
+            audio_rtx: 6,
+            video: 1,
+            video_rtx: 2,
+        };
+        let mut sender = RtxSender::new(Arc::new(congestion), ssrcs);
         sender.bind_local_stream(&StreamInfo {
             ssrc: 1,
             payload_type: 96,
@@ -116,6 +125,17 @@ mod tests {
             payload_type_rtx: Some(97),
             ..StreamInfo::default()
         });
+        sender.bind_local_stream(&StreamInfo {
+            ssrc: 7,
+            payload_type: 111,
+            ..StreamInfo::default()
+        });
+        let mut again = |ssrc| {
+            let mut packet = rtp::Packet::default();
+            packet.header.ssrc = ssrc;
+            sender.write_rtp(Instant::now(), &mut packet)
+        };
+        assert_eq!([again(7), again(7)], [Verdict::Pass, Verdict::Swallow]);
         let mut send = |ssrc, sequence_number| {
             let mut packet = rtp::Packet::default();
             packet.header.ssrc = ssrc;

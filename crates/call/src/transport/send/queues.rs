@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::transport::connection::{OPUS_PAYLOAD_TYPE, VP8_PAYLOAD_TYPE};
 use crate::transport::events::MediaReceiver;
+use crate::transport::stats::Kind;
 
 /// Pictures that wait for the writer, which takes them at once: a quarter of a second at 30
 /// frames per second. When full, pictures are dropped until the next key frame, which is asked
@@ -43,7 +44,7 @@ struct Waiting {
     open: bool,
     audio: VecDeque<EncodedAudio>,
     frames: VecDeque<EncodedFrame>,
-    repairs: VecDeque<u16>,
+    repairs: VecDeque<(Kind, u16)>,
     /// A picture is missing: only a key frame makes sense now.
     needs_key_frame: bool,
 }
@@ -118,9 +119,10 @@ impl SendQueues {
     }
 
     /// The other side misses these packets of our picture.
-    pub(in crate::transport) fn repair(&self, missing: impl Iterator<Item = u16>) {
+    pub(in crate::transport) fn repair(&self, kind: Kind, missing: impl Iterator<Item = u16>) {
         let mut waiting = self.lock();
         let room = MAX_REPAIRS.saturating_sub(waiting.repairs.len());
+        let missing = missing.map(|number| (kind, number));
         waiting.repairs.extend(missing.take(room));
         drop(waiting);
         self.changed.notify_one();
@@ -197,7 +199,7 @@ impl SendQueues {
         self.lock().frames.pop_front()
     }
 
-    pub(super) fn pop_repair(&self) -> Option<u16> {
+    pub(super) fn pop_repair(&self) -> Option<(Kind, u16)> {
         self.lock().repairs.pop_front()
     }
 

@@ -50,10 +50,12 @@ pub(in crate::transport) struct Writer {
     /// The frame that has begun to leave is not complete.
     within_frame: bool,
     pacer: Pacer<Outgoing>,
+    /// Pictures that left, and sound.
     history: History,
+    audio_history: History,
     budget: RepairBudget,
     /// Second copies, and when they may go.
-    copies: VecDeque<(Instant, rtp::Packet)>,
+    copies: VecDeque<(Instant, Kind, rtp::Packet)>,
     /// The same of pictures that go out twice without being asked for.
     unasked: VecDeque<(Instant, rtp::Packet)>,
     twice: bool,
@@ -70,7 +72,7 @@ pub(in crate::transport) struct Writer {
 enum Outgoing {
     Audio(rtp::Packet),
     Video(rtp::Packet),
-    Repair(rtp::Packet),
+    Repair(Kind, rtp::Packet),
 }
 
 #[derive(Debug)]
@@ -137,6 +139,7 @@ impl Writer {
             packetizer: Vp8Packetizer::new(rand::random()),
             within_frame: false,
             history: History::default(),
+            audio_history: History::default(),
             budget: RepairBudget::default(),
             copies: VecDeque::new(),
             unasked: VecDeque::new(),
@@ -243,25 +246,29 @@ impl Writer {
     fn take_repairs(&mut self, pace: &Pace) {
         let now = self.runtime.now();
         let round_trip = self.streams.round_trip_time().unwrap_or(UNKNOWN_ROUND_TRIP);
-        while let Some(number) = self.queues.pop_repair() {
-            let Some((packet, requests)) = self.history.repair(now, number, round_trip) else {
+        while let Some((kind, number)) = self.queues.pop_repair() {
+            let history = match kind {
+                Kind::Audio => &mut self.audio_history,
+                Kind::Video => &mut self.history,
+            };
+            let Some((packet, requests)) = history.repair(now, number, round_trip) else {
                 continue;
             };
             // Its unasked copy is on its way.
-            if self.twice && requests == 1 {
+            if self.twice && kind == Kind::Video && requests == 1 {
                 continue;
             }
             // A full queue makes no path a long one, and copies would only fill it.
             let empty = round_trip.saturating_sub(pace.queue_delay);
             let copies = repair::copies(requests, pace.loss, empty);
             let at = now + repair::copy_after(round_trip);
-            let again = std::iter::repeat_n((at, packet.clone()), copies.saturating_sub(1));
+            let again = std::iter::repeat_n((at, kind, packet.clone()), copies.saturating_sub(1));
             self.copies.extend(again);
-            self.repair(now, packet, pace.target);
+            self.repair(now, kind, packet, pace.target);
         }
-        while self.copies.front().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, packet)) = self.copies.pop_front() {
-                self.repair(now, packet, pace.target);
+        while self.copies.front().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((_, kind, packet)) = self.copies.pop_front() {
+                self.repair(now, kind, packet, pace.target);
             }
         }
     }
@@ -272,16 +279,20 @@ impl Writer {
             && let Some((_, packet)) = self.unasked.pop_front()
         {
             let bytes = on_wire(&packet);
-            let copy = Outgoing::Repair(packet);
+            let copy = Outgoing::Repair(Kind::Video, packet);
             let _ = self.pacer.enqueue(Priority::Repair, copy, bytes, false);
         }
     }
 
-    fn repair(&mut self, now: Instant, packet: rtp::Packet, target: Bitrate) {
+    fn repair(&mut self, now: Instant, kind: Kind, packet: rtp::Packet, target: Bitrate) {
         let bytes = on_wire(&packet);
         if self.budget.allows(now, bytes, target) {
-            let repair = Outgoing::Repair(packet);
-            let _ = self.pacer.enqueue(Priority::Repair, repair, bytes, false);
+            let priority = match kind {
+                Kind::Audio => Priority::Audio,
+                Kind::Video => Priority::Repair,
+            };
+            let repair = Outgoing::Repair(kind, packet);
+            let _ = self.pacer.enqueue(priority, repair, bytes, false);
         }
     }
 
@@ -301,7 +312,7 @@ impl Writer {
     fn drop_pictures(&mut self) -> usize {
         let dropped = self.pacer.drop_pictures();
         self.history.clear();
-        self.copies.clear();
+        self.copies.retain(|(_, kind, _)| *kind == Kind::Audio);
         self.unasked.clear();
         if std::mem::take(&mut self.within_frame) {
             // A missing number tells the other side that the frame is not whole.
@@ -325,6 +336,7 @@ impl Writer {
             Release::Packet { packet, probe } => match packet {
                 Outgoing::Audio(packet) => {
                     let packet = self.audio.number(packet);
+                    self.audio_history.add(self.runtime.now(), packet.clone());
                     self.write(Kind::Audio, packet, probe).await;
                 }
                 Outgoing::Video(packet) => {
@@ -338,7 +350,7 @@ impl Writer {
                     }
                     self.write(Kind::Video, packet, probe).await;
                 }
-                Outgoing::Repair(packet) => self.write(Kind::Video, packet, probe).await,
+                Outgoing::Repair(kind, packet) => self.write(kind, packet, probe).await,
             },
             Release::Padding { probe, .. } => {
                 if let Some(packet) = self.padding.take() {
@@ -397,9 +409,15 @@ impl Writer {
         let pause = self.pause();
         let asks = self.queues.key_frame_wanted() && pause > Duration::ZERO;
         let request = asks.then(|| now + pause);
-        let copies = [&self.copies, &self.unasked].map(|copies| copies.front());
-        let copy = copies.into_iter().flatten().map(|(at, _)| *at).min();
-        let next = [estimator, self.pacer.next_send_time(now), request, copy];
+        let copy = self.copies.front().map(|(at, ..)| *at);
+        let unasked = self.unasked.front().map(|(at, _)| *at);
+        let next = [
+            estimator,
+            self.pacer.next_send_time(now),
+            request,
+            copy,
+            unasked,
+        ];
         match next.into_iter().flatten().min() {
             None => self.queues.changed().await,
             Some(next) => {
