@@ -153,7 +153,7 @@ impl Transport {
     pub async fn set_local_description(&self, local: &Description) -> Result<(), TransportError> {
         let made = Description {
             kind: local.kind,
-            sdp: sound_repairs::taken_back(&local.sdp, self.0.ssrcs),
+            sdp: sound_repairs::taken_back(&local.sdp),
         };
         let parsed = parse(&made).map_err(|error| TransportError::InvalidState(reason(&error)))?;
         let set = guard(self.0.connection.set_local_description(parsed)).await;
@@ -170,7 +170,11 @@ impl Transport {
         if remote.sdp.len() > MAX_SDP_BYTES {
             return Err(TransportError::InvalidDescription("too long".to_owned()));
         }
-        let set = match parse(remote) {
+        let understood = Description {
+            kind: remote.kind,
+            sdp: sound_repairs::understood(&remote.sdp),
+        };
+        let set = match parse(&understood) {
             Ok(parsed) => guard(self.0.connection.set_remote_description(parsed)).await,
             Err(error) => Err(error),
         };
