@@ -120,7 +120,7 @@ pub struct VideoEncoding {
     pub constraints: VideoConstraints,
     /// What the encoder aims at.
     pub bitrate: Bitrate,
-    /// Effort per frame, see [`DEFAULT_CPU_USED`].
+    /// Most effort per frame, see [`DEFAULT_CPU_USED`]; large pictures get less.
     pub cpu_used: i32,
 }
 
