@@ -3,13 +3,13 @@
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use ahoy_fuzz::heap;
 use ahoy_signaling::message::{
-    ClientMessage, LeaveReason, MAX_MESSAGE, PROTOCOL_VERSION, ServerMessage,
+    ClientMessage, LeaveReason, MAX_MESSAGE, PROTOCOL_VERSION, ParticipantId, ServerMessage, Ticket,
 };
 use ahoy_signaling::room::{ConnectionId, Heartbeat, Limits, Opening, Output, Rooms};
 use ahoy_signaling::room_code::RoomNumber;
@@ -21,7 +21,11 @@ use rand::rngs::StdRng;
 /// Limits that are reached quickly.
 const ROOMS: usize = 6;
 const CONNECTIONS: usize = 24;
+const AWAY: usize = 16;
+const HELD_BYTES: usize = 256 * 1024;
 const MOST_HEAP: usize = 1 << 20;
+/// Seats that are remembered for taking them over.
+const SEATS: usize = 8;
 
 #[derive(Debug, Arbitrary)]
 enum Step<'a> {
@@ -29,6 +33,8 @@ enum Step<'a> {
     Create(u8),
     /// A client into the room of another.
     Join(u8, u8),
+    /// A client takes the seat of another, of which it knows everything.
+    Resume(u8, u8, u64),
     /// Something that one client says, whatever it is.
     Say(u8, &'a str),
     /// A description of so many line ends and so many control characters.
@@ -43,11 +49,20 @@ enum Step<'a> {
     Pass(u16),
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Seat {
+    room: RoomNumber,
+    participant: ParticipantId,
+    ticket: Ticket,
+}
+
 struct Driver {
     rooms: Rooms,
     now: Instant,
     /// Who is connected, and the room that each was told to be in.
     clients: BTreeMap<ConnectionId, Option<RoomNumber>>,
+    /// The last seats that were given out.
+    seats: VecDeque<Seat>,
 }
 
 impl Driver {
@@ -81,6 +96,8 @@ impl Driver {
                 let create = ClientMessage::Create {
                     version: PROTOCOL_VERSION,
                     reach: None,
+                    room: None,
+                    resumable: true,
                 };
                 self.say(who, &create.to_json());
             }
@@ -88,7 +105,28 @@ impl Driver {
                 let theirs = self.client(whose).and_then(|id| self.clients[&id]);
                 if let Some(room) = theirs {
                     let version = PROTOCOL_VERSION;
-                    self.say(who, &ClientMessage::Join { version, room }.to_json());
+                    let resumable = true;
+                    let join = ClientMessage::Join {
+                        version,
+                        room,
+                        resumable,
+                    };
+                    self.say(who, &join.to_json());
+                }
+            }
+            Step::Resume(who, which, received) => {
+                let count = self.seats.len().max(1);
+                if let Some(seat) = self.seats.get(usize::from(which) % count).copied() {
+                    let resume = ClientMessage::Resume {
+                        version: PROTOCOL_VERSION,
+                        room: seat.room,
+                        participant: seat.participant,
+                        token: seat.ticket.token,
+                        room_token: seat.ticket.room_token,
+                        participants: vec![seat.participant],
+                        received,
+                    };
+                    self.say(who, &resume.to_json());
                 }
             }
             Step::Say(who, text) => self.say(who, text),
@@ -134,6 +172,7 @@ impl Driver {
         }
         assert_eq!(self.rooms.connections(), self.clients.len());
         assert!(self.clients.len() <= CONNECTIONS && self.rooms.rooms() <= ROOMS);
+        assert!(self.rooms.away() <= AWAY);
     }
 
     fn told(&mut self, to: ConnectionId, message: ServerMessage) {
@@ -141,8 +180,29 @@ impl Driver {
         assert_eq!(ServerMessage::parse(&json).as_ref(), Ok(&message));
         let room = self.clients.get_mut(&to).expect("somebody who is there");
         match message {
-            ServerMessage::Created { room: number, .. }
-            | ServerMessage::Joined { room: number, .. } => *room = Some(number),
+            ServerMessage::Created {
+                room: number,
+                participant,
+                resume,
+                ..
+            }
+            | ServerMessage::Joined {
+                room: number,
+                participant,
+                resume,
+                ..
+            } => {
+                *room = Some(number);
+                if let Some(ticket) = resume {
+                    self.seats.truncate(SEATS - 1);
+                    self.seats.push_front(Seat {
+                        room: number,
+                        participant,
+                        ticket,
+                    });
+                }
+            }
+            ServerMessage::Resumed { room: number, .. } => *room = Some(number),
             _ => {}
         }
     }
@@ -154,6 +214,8 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
     let limits = Limits {
         rooms: ROOMS,
         connections: CONNECTIONS,
+        away: AWAY,
+        held_bytes: HELD_BYTES,
         opening: if shared {
             Opening::Anyone
         } else {
@@ -165,6 +227,7 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
         rooms: Rooms::new(limits, Heartbeat::default(), StdRng::seed_from_u64(1)),
         now: Instant::now(),
         clients: BTreeMap::new(),
+        seats: VecDeque::new(),
     };
     for step in steps {
         driver.step(step);

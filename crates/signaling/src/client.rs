@@ -1,21 +1,27 @@
 //! The client's end: enters one room on one server and stays there until it leaves or loses it.
 
+mod backoff;
 mod connect;
+mod lasting;
 mod link;
+mod memory;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use rand::rngs::StdRng;
+use tokio::sync::{Notify, mpsc};
 
 use crate::address::ServerAddress;
 use crate::message::{
-    ClientMessage, ErrorCode, IceCandidate, PROTOCOL_VERSION, ParticipantId, Reach, ServerMessage,
-    SessionDescription,
+    ClientMessage, ErrorCode, IceCandidate, IceServer, PROTOCOL_VERSION, ParticipantId, Reach,
+    ServerMessage, SessionDescription,
 };
 use crate::room_code::RoomNumber;
+pub use backoff::Reconnect;
+pub use lasting::SignalingEvent;
 
 /// Messages that wait to be sent: nine descriptions and twenty candidates for each of nine others
 /// would be 189, but they come over seconds; whoever sends more waits.
@@ -36,6 +42,14 @@ pub enum Entry {
     /// A new one.
     Create {
         /// How far it is to reach, which only the server inside a window asks; see [`Seat::reach`].
+        reach: Option<Reach>,
+    },
+    /// A new one with a number of our choice, such as that of a call which is over.
+    /// [`ErrorCode::NumberTaken`] when another room has it.
+    Reopen {
+        /// The number.
+        room: RoomNumber,
+        /// How far it is to reach, as in [`Entry::Create`].
         reach: Option<Reach>,
     },
     /// One that exists.
@@ -85,6 +99,12 @@ pub struct Seat {
     pub participant: ParticipantId,
     /// Everybody in it in join order, ourselves last.
     pub participants: Vec<ParticipantId>,
+    /// Those of them whose connection to the server was broken at that moment.
+    pub away: Vec<ParticipantId>,
+    /// STUN and TURN servers that the server hands out.
+    pub ice_servers: Vec<IceServer>,
+    /// How long their credentials are good; for ever without.
+    pub ice_servers_lifetime: Option<Duration>,
     /// How far a room that we opened really reaches; `None` for one that we joined.
     pub reach: Option<Reach>,
 }
@@ -164,10 +184,10 @@ impl SignalingClient {
         entry: Entry,
         options: &ConnectOptions,
     ) -> Result<SignalingLink, SignalingError> {
-        let (socket, seat) = tokio::time::timeout(options.timeout, async {
+        let (socket, (seat, _)) = tokio::time::timeout(options.timeout, async {
             let mut socket = connect::open(address, options).await?;
-            let seat = connect::enter(&mut socket, entry).await?;
-            Ok((socket, seat))
+            let entered = connect::enter(&mut socket, entry, false).await?;
+            Ok((socket, entered))
         })
         .await
         .map_err(|_| SignalingError::Timeout)??;
@@ -185,8 +205,57 @@ impl SignalingClient {
         tokio::spawn(task.run());
         Ok(SignalingLink {
             seat,
-            sender: SignalingSender { outgoing },
+            sender: SignalingSender {
+                outgoing,
+                reconnect: Arc::default(),
+            },
             receiver: SignalingReceiver { incoming, ignored },
+        })
+    }
+
+    /// Connects to `address` and enters a room, as [`SignalingClient::connect`] does, and stays
+    /// there: when the connection breaks, the link reconnects and takes its seat over, by itself and
+    /// as `policy` says. Messages are neither lost nor doubled by that.
+    ///
+    /// # Errors
+    ///
+    /// As [`SignalingClient::connect`]; later ones are [`SignalingEvent::Lost`].
+    pub async fn connect_lasting(
+        address: &ServerAddress,
+        entry: Entry,
+        options: &ConnectOptions,
+        policy: Reconnect,
+    ) -> Result<LastingLink, SignalingError> {
+        let (socket, seat, ticket) = tokio::time::timeout(options.timeout, async {
+            let mut socket = connect::open(address, options).await?;
+            let (seat, ticket) = connect::enter(&mut socket, entry, true).await?;
+            let ticket = ticket.ok_or(SignalingError::NotAhoy)?;
+            Ok((socket, seat, ticket))
+        })
+        .await
+        .map_err(|_| SignalingError::Timeout)??;
+
+        let (outgoing, outgoing_end) = mpsc::channel(OUTGOING_CAPACITY);
+        let (events_end, events) = mpsc::channel(INCOMING_CAPACITY);
+        let reconnect = Arc::new(Notify::new());
+        let task = lasting::Lasting {
+            address: address.clone(),
+            options: options.clone(),
+            policy,
+            memory: memory::Memory::new(seat.clone(), ticket),
+            outgoing: outgoing_end,
+            events: events_end,
+            reconnect: Arc::clone(&reconnect),
+            random: rand::make_rng::<StdRng>(),
+        };
+        tokio::spawn(task.run(socket));
+        Ok(LastingLink {
+            seat,
+            sender: SignalingSender {
+                outgoing,
+                reconnect,
+            },
+            events: SignalingEvents { events },
         })
     }
 
@@ -211,17 +280,56 @@ impl SignalingClient {
 }
 
 impl Entry {
-    fn message(self) -> ClientMessage {
+    fn message(self, resumable: bool) -> ClientMessage {
+        let create = |room, reach| ClientMessage::Create {
+            version: PROTOCOL_VERSION,
+            reach,
+            room,
+            resumable,
+        };
         match self {
-            Self::Create { reach } => ClientMessage::Create {
-                version: PROTOCOL_VERSION,
-                reach,
-            },
+            Self::Create { reach } => create(None, reach),
+            Self::Reopen { room, reach } => create(Some(room), reach),
             Self::Join { room } => ClientMessage::Join {
                 version: PROTOCOL_VERSION,
                 room,
+                resumable,
             },
         }
+    }
+
+    /// Whether a new room with this number is what was asked for.
+    fn creates(self, number: RoomNumber) -> bool {
+        match self {
+            Self::Create { .. } => true,
+            Self::Reopen { room, .. } => room == number,
+            Self::Join { .. } => false,
+        }
+    }
+}
+
+/// A seat that outlives its connections, with the two ends of the link.
+#[derive(Debug)]
+pub struct LastingLink {
+    /// Where we sit at first; [`SignalingEvent::Rejoined`] brings another.
+    pub seat: Seat,
+    /// To the others and the server. What is said while the connection is broken waits.
+    pub sender: SignalingSender,
+    /// What happens.
+    pub events: SignalingEvents,
+}
+
+/// Hears what the others and the server say, and how the connection is. Dropping it leaves the room.
+#[derive(Debug)]
+pub struct SignalingEvents {
+    events: mpsc::Receiver<SignalingEvent>,
+}
+
+impl SignalingEvents {
+    /// The next event. [`SignalingEvent::Lost`] is the last one unless we left ourselves; after it
+    /// comes `None`. Cancel safe.
+    pub async fn recv(&mut self) -> Option<SignalingEvent> {
+        self.events.recv().await
     }
 }
 
@@ -229,9 +337,27 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub struct SignalingSender {
     outgoing: mpsc::Sender<ClientMessage>,
+    /// Only a lasting link listens to it.
+    reconnect: Arc<Notify>,
 }
 
 impl SignalingSender {
+    /// The network has changed: a lasting link connects anew at once rather than wait until the old
+    /// connection proves dead, or until the next try is due. Nothing is lost by it.
+    pub fn reconnect(&self) {
+        self.reconnect.notify_one();
+    }
+
+    /// Asks for the ICE servers with fresh credentials, which come as
+    /// [`ServerMessage::IceServers`].
+    ///
+    /// # Errors
+    ///
+    /// [`SignalingError::Lost`] when the link has ended.
+    pub async fn ask_for_ice_servers(&self) -> Result<(), SignalingError> {
+        self.send(ClientMessage::IceServers).await
+    }
+
     /// Sends a description to one other participant, waiting while the queue (128) is full.
     ///
     /// # Errors

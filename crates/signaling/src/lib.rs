@@ -20,8 +20,8 @@ mod tls;
 
 pub use address::ServerAddress;
 pub use client::{
-    ConnectOptions, Entry, Seat, SignalingClient, SignalingError, SignalingLink, SignalingReceiver,
-    SignalingSender,
+    ConnectOptions, Entry, LastingLink, Reconnect, Seat, SignalingClient, SignalingError,
+    SignalingEvent, SignalingEvents, SignalingLink, SignalingReceiver, SignalingSender,
 };
 pub use embedded::{EmbeddedConfig, EmbeddedServer};
 pub use invite::Invite;

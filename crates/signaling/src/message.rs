@@ -4,11 +4,16 @@
 //! so that a newer side can say more; an unknown `type` is an error that the other side learns of.
 //! `docs/signaling-protocol.md` describes the conversation.
 
+mod ice_server;
+mod secret;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::room_code::RoomNumber;
+pub use ice_server::{IceServer, MAX_ICE_SERVERS, MAX_ICE_TEXT, MAX_ICE_URLS};
+pub use secret::Secret;
 
 /// Version of the conversation: raised when an older side could no longer follow it.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -57,6 +62,12 @@ pub enum ClientMessage {
         /// How far the room is to reach; only the server inside a window asks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reach: Option<Reach>,
+        /// The number that it is to have; without one the server draws it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<RoomNumber>,
+        /// Whether the client can [resume](Self::Resume) its seat.
+        #[serde(default, skip_serializing_if = "is_false")]
+        resumable: bool,
     },
     /// Enters a room. Answered by [`ServerMessage::Joined`].
     Join {
@@ -64,7 +75,35 @@ pub enum ClientMessage {
         version: u32,
         /// The room.
         room: RoomNumber,
+        /// Whether the client can [resume](Self::Resume) its seat.
+        #[serde(default, skip_serializing_if = "is_false")]
+        resumable: bool,
     },
+    /// Takes a seat over whose connection broke, or the whole room when the server has forgotten
+    /// it. Answered by [`ServerMessage::Resumed`].
+    Resume {
+        /// [`PROTOCOL_VERSION`] of the client.
+        version: u32,
+        /// The room.
+        room: RoomNumber,
+        /// The client's own number in it.
+        participant: ParticipantId,
+        /// The seat's.
+        token: Secret,
+        /// The room's.
+        room_token: Secret,
+        /// Everybody whom the client believes to be in the room, in join order, itself included.
+        participants: Vec<ParticipantId>,
+        /// How many messages from other participants it has had on this seat.
+        received: u64,
+    },
+    /// So many messages from other participants have arrived on this seat.
+    Received {
+        /// How many.
+        count: u64,
+    },
+    /// Asks for [`ServerMessage::IceServers`].
+    IceServers,
     /// Leaves the room; the connection may be used for another.
     Leave,
     /// A session description for one other participant.
@@ -106,6 +145,15 @@ pub enum ServerMessage {
         participants: Vec<ParticipantId>,
         /// How far the room really reaches.
         reach: Reach,
+        /// How to take the seat over later, for a client that can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Ticket>,
+        /// STUN and TURN servers for the call.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ice_servers: Vec<IceServer>,
+        /// For how many seconds their credentials are good; for ever without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ice_servers_lifetime: Option<u32>,
     },
     /// The client is in the room.
     Joined {
@@ -115,6 +163,53 @@ pub enum ServerMessage {
         participant: ParticipantId,
         /// Everybody in it, in join order, the client last.
         participants: Vec<ParticipantId>,
+        /// Those of them whose connection to the server is broken at present.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        away: Vec<ParticipantId>,
+        /// How to take the seat over later, for a client that can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resume: Option<Ticket>,
+        /// STUN and TURN servers for the call.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ice_servers: Vec<IceServer>,
+        /// For how many seconds their credentials are good; for ever without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ice_servers_lifetime: Option<u32>,
+    },
+    /// The client has its seat again. What other participants said meanwhile follows.
+    Resumed {
+        /// The room.
+        room: RoomNumber,
+        /// The client's own number in it.
+        participant: ParticipantId,
+        /// Everybody in it, in join order, the client included.
+        participants: Vec<ParticipantId>,
+        /// Those of them whose connection to the server is broken at present.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        away: Vec<ParticipantId>,
+        /// How many messages for other participants the server has had on this seat; missing when
+        /// it had forgotten the room and counts from 0 again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        received: Option<u64>,
+        /// STUN and TURN servers for the call.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ice_servers: Vec<IceServer>,
+        /// For how many seconds their credentials are good; for ever without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ice_servers_lifetime: Option<u32>,
+    },
+    /// The STUN and TURN servers once more, with fresh credentials.
+    IceServers {
+        /// STUN and TURN servers for the call.
+        ice_servers: Vec<IceServer>,
+        /// For how many seconds their credentials are good; for ever without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ice_servers_lifetime: Option<u32>,
+    },
+    /// So many messages for other participants have arrived on this seat.
+    Received {
+        /// How many.
+        count: u64,
     },
     /// Somebody else came in.
     ParticipantJoined {
@@ -127,6 +222,17 @@ pub enum ServerMessage {
         participant: ParticipantId,
         /// Why.
         reason: LeaveReason,
+    },
+    /// Somebody's connection to the server broke. The seat is kept for a while, and the call itself
+    /// may go on.
+    ParticipantAway {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Somebody who was away has a connection to the server again.
+    ParticipantBack {
+        /// Who.
+        participant: ParticipantId,
     },
     /// A session description from another participant.
     Description {
@@ -154,6 +260,18 @@ pub enum ServerMessage {
     Ping,
     /// Answers [`ClientMessage::Ping`].
     Pong,
+}
+
+/// What a client needs to take its seat over from a broken connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// Proves that the seat is this client's. Nobody else is told.
+    pub token: Secret,
+    /// Tells this room from another that gets the same number later. Everybody in it is told.
+    pub room_token: Secret,
+    /// How many seconds a seat is kept.
+    pub within: u32,
 }
 
 /// How far a room reaches.
@@ -213,6 +331,14 @@ pub enum ErrorCode {
     TooManyRooms,
     /// The server has as many connections as it may, in all or for this address.
     TooManyConnections,
+    /// The number that was asked for belongs to another room.
+    NumberTaken,
+    /// There is no such seat to be taken over.
+    UnknownSeat,
+    /// Too much waits for this participant, whose connection to the server is broken.
+    ParticipantAway,
+    /// Another connection has taken the seat over.
+    Replaced,
     /// This server opens rooms for its own computer only.
     NotAllowed,
     /// Connected for a while without entering a room.
@@ -321,9 +447,12 @@ impl MessageError {
 }
 
 impl ClientMessage {
-    const TYPES: [&str; 7] = [
+    const TYPES: [&str; 10] = [
         "create",
         "join",
+        "resume",
+        "received",
+        "iceServers",
         "leave",
         "description",
         "candidate",
@@ -343,8 +472,13 @@ impl ClientMessage {
                 candidate: Some(candidate),
                 ..
             } => check_candidate(candidate)?,
+            Self::Resume { participants, .. } => {
+                check_length("participants", participants.len(), MAX_PARTICIPANTS)?;
+            }
             Self::Create { .. }
             | Self::Join { .. }
+            | Self::Received { .. }
+            | Self::IceServers
             | Self::Leave
             | Self::Candidate {
                 candidate: None, ..
@@ -359,12 +493,23 @@ impl ClientMessage {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers can always be written as JSON")
     }
+
+    /// Whether it is for another participant: these are counted, so that none is lost and none
+    /// comes twice when a seat is resumed.
+    pub fn is_counted(&self) -> bool {
+        matches!(self, Self::Description { .. } | Self::Candidate { .. })
+    }
 }
 
 impl ServerMessage {
-    const TYPES: [&str; 9] = [
+    const TYPES: [&str; 14] = [
         "created",
         "joined",
+        "resumed",
+        "iceServers",
+        "received",
+        "participantAway",
+        "participantBack",
         "participantJoined",
         "participantLeft",
         "description",
@@ -383,11 +528,36 @@ impl ServerMessage {
                 candidate: Some(candidate),
                 ..
             } => check_candidate(candidate)?,
-            Self::Created { participants, .. } | Self::Joined { participants, .. } => {
+            Self::Created {
+                participants,
+                ice_servers,
+                ..
+            } => {
                 check_length("participants", participants.len(), MAX_PARTICIPANTS)?;
+                ice_server::check(ice_servers)?;
             }
+            Self::Joined {
+                participants,
+                away,
+                ice_servers,
+                ..
+            }
+            | Self::Resumed {
+                participants,
+                away,
+                ice_servers,
+                ..
+            } => {
+                check_length("participants", participants.len(), MAX_PARTICIPANTS)?;
+                check_length("away", away.len(), MAX_PARTICIPANTS)?;
+                ice_server::check(ice_servers)?;
+            }
+            Self::IceServers { ice_servers, .. } => ice_server::check(ice_servers)?,
             Self::ParticipantJoined { .. }
             | Self::ParticipantLeft { .. }
+            | Self::ParticipantAway { .. }
+            | Self::ParticipantBack { .. }
+            | Self::Received { .. }
             | Self::Candidate {
                 candidate: None, ..
             }
@@ -401,6 +571,49 @@ impl ServerMessage {
     /// The message as it travels.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers can always be written as JSON")
+    }
+
+    /// Whether it is from another participant, see [`ClientMessage::is_counted`].
+    pub fn is_counted(&self) -> bool {
+        matches!(self, Self::Description { .. } | Self::Candidate { .. })
+    }
+
+    /// Fills in `servers` where the message has a place for them.
+    pub fn set_ice_servers(&mut self, servers: Vec<IceServer>, lifetime: Option<u32>) {
+        if let Self::Created {
+            ice_servers,
+            ice_servers_lifetime,
+            ..
+        }
+        | Self::Joined {
+            ice_servers,
+            ice_servers_lifetime,
+            ..
+        }
+        | Self::Resumed {
+            ice_servers,
+            ice_servers_lifetime,
+            ..
+        }
+        | Self::IceServers {
+            ice_servers,
+            ice_servers_lifetime,
+        } = self
+        {
+            *ice_servers = servers;
+            *ice_servers_lifetime = lifetime;
+        }
+    }
+
+    /// Whether [`Self::set_ice_servers`] has an effect.
+    pub fn has_ice_servers(&self) -> bool {
+        matches!(
+            self,
+            Self::Created { .. }
+                | Self::Joined { .. }
+                | Self::Resumed { .. }
+                | Self::IceServers { .. }
+        )
     }
 
     /// The error `code` with its English sentence.
@@ -428,6 +641,10 @@ impl ErrorCode {
             Self::TooFast => "too many messages in too short a time",
             Self::TooManyRooms => "the server has as many rooms as it may",
             Self::TooManyConnections => "the server has as many connections as it may",
+            Self::NumberTaken => "another room has this number",
+            Self::UnknownSeat => "there is no such seat",
+            Self::ParticipantAway => "too much waits for somebody whose connection is broken",
+            Self::Replaced => "another connection has taken this seat over",
             Self::NotAllowed => "this server opens rooms for its own computer only",
             Self::Idle => "the connection entered no room",
             Self::ShuttingDown => "the server is shutting down",
@@ -455,6 +672,10 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str]) -> Result<T, Mes
         return Err(MessageError::UnknownType);
     }
     serde_json::from_str(text).map_err(|_| MessageError::Malformed)
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Lets `null` pass where `Option` is declared, but not a missing field.

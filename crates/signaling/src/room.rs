@@ -4,19 +4,39 @@
 //! it is taken out with [`Rooms::poll_output`]. The same events at the same times with the same
 //! seed give the same outputs.
 //!
+//! A connection:
+//!
 //! ```text
-//!            create / join              leave
+//!         create / join / resume          leave
 //! connected ──────────────▶ in a room ─────────▶ connected …
-//!     │ idle, too fast, closed   │ silent, too fast, closed
+//!     │ idle, too fast, closed   │ silent, too fast, closed, its seat taken over
 //!     ▼                          ▼
-//!    gone                       gone, and the others are told
+//!    gone                       gone
 //! ```
+//!
+//! A seat in a room, which outlives the connection of a client that can resume it:
+//!
+//! ```text
+//!             broken, silent              60 s
+//!      here ────────────────▶ away ───────────────▶ gone, and the others are told
+//!       │ ▲                    │ resume               ▲
+//!       │ └────────────────────┘                      │
+//!       └─────────────────────────────────────────────┘
+//!          leave, closed properly, put out; broken, silent when it cannot be resumed
+//! ```
+//!
+//! This is the narrow interface behind which all room state lies: [`Rooms::connect`],
+//! [`Rooms::handle`], [`Rooms::disconnect`], [`Rooms::put_out`], [`Rooms::tick`] and
+//! [`Rooms::poll_output`]. Several servers that share rooms would each keep their connections and
+//! send these events to the one that owns the room.
 
 mod address;
+mod entering;
 mod limits;
 mod number;
 #[cfg(test)]
 mod properties;
+mod seat;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -25,13 +45,14 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 
 use crate::message::{
-    ClientMessage, ErrorCode, LeaveReason, MAX_PARTICIPANTS, MessageError, PROTOCOL_VERSION,
-    ParticipantId, Reach, ServerMessage,
+    ClientMessage, ErrorCode, LeaveReason, MessageError, ParticipantId, ServerMessage,
 };
 use crate::room_code::RoomNumber;
 use address::Addresses;
+use entering::Claim;
 use limits::{Bucket, MAX_STRIKES, cost};
 pub use limits::{Heartbeat, Limits, Opening, Rate};
+use seat::{Presence, Room, Seat};
 
 /// One connection, never reused within a server's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +87,10 @@ pub struct Rooms {
     addresses: Addresses,
     outputs: VecDeque<Output>,
     shared_rooms: usize,
+    /// Seats without a connection, and since when.
+    away: BTreeMap<(RoomNumber, ParticipantId), Instant>,
+    /// What all messages together take that are kept for seats.
+    held_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -78,16 +103,6 @@ struct Connection {
     messages: Bucket,
     bytes: Bucket,
     strikes: u8,
-}
-
-#[derive(Debug)]
-struct Room {
-    /// In join order.
-    members: Vec<(ParticipantId, ConnectionId)>,
-    next_participant: ParticipantId,
-    reach: Reach,
-    /// Who opened it, for the limit per address.
-    opened_by: IpAddr,
 }
 
 impl Rooms {
@@ -103,6 +118,8 @@ impl Rooms {
             addresses: Addresses::default(),
             outputs: VecDeque::new(),
             shared_rooms: 0,
+            away: BTreeMap::new(),
+            held_bytes: 0,
         }
     }
 
@@ -158,14 +175,18 @@ impl Rooms {
             return self.put_out(id, ErrorCode::TooFast, now);
         }
         match message {
-            Ok(message) => self.obey(id, message, now),
+            Ok(message) => self.obey(id, message, length, now),
             Err(error) => self.complain(id, error.code(), now),
         }
     }
 
-    /// The connection is gone; `reason` is what the others hear.
+    /// The connection is gone; `reason` is what the others hear. A seat that can be resumed is kept
+    /// when the connection broke or fell silent.
     pub fn disconnect(&mut self, id: ConnectionId, reason: LeaveReason, now: Instant) {
-        self.leave_room(id, reason, now);
+        let broke = matches!(reason, LeaveReason::Disconnected | LeaveReason::Timeout);
+        if !(broke && self.keep_seat(id, now)) {
+            self.leave_room(id, reason, now);
+        }
         if let Some(connection) = self.connections.remove(&id) {
             self.addresses.disconnect(connection.address);
         }
@@ -193,6 +214,7 @@ impl Rooms {
                         connection.last_ping = now;
                     }
                     self.send(id, ServerMessage::Ping);
+                    self.acknowledge(id);
                 }
                 Due::Silent => {
                     self.disconnect(id, LeaveReason::Timeout, now);
@@ -201,6 +223,7 @@ impl Rooms {
                 Due::Idle => self.put_out(id, ErrorCode::Idle, now),
             }
         }
+        self.remove_long_away(now);
         self.addresses.forget_idle(self.limits.wrong_numbers, now);
     }
 
@@ -221,23 +244,67 @@ impl Rooms {
 
     /// How many open rooms are to be reached from the network.
     pub fn shared_rooms(&self) -> usize {
-        self.rooms
-            .values()
-            .filter(|room| room.reach == Reach::Network)
-            .count()
+        self.shared_rooms
     }
 
-    fn obey(&mut self, id: ConnectionId, message: ClientMessage, now: Instant) {
+    /// How many seats are kept for somebody whose connection broke.
+    pub fn away(&self) -> usize {
+        self.away.len()
+    }
+
+    fn obey(&mut self, id: ConnectionId, message: ClientMessage, length: usize, now: Instant) {
+        if message.is_counted()
+            && let Some(resume) = self.seat_of(id).and_then(|seat| seat.resume.as_mut())
+        {
+            resume.received += 1;
+        }
         let result = match message {
-            ClientMessage::Create { version, reach } => self.create(id, version, reach),
-            ClientMessage::Join { version, room } => self.join(id, version, room, now),
-            ClientMessage::Leave => self.leave(id, now),
-            ClientMessage::Description { to, description } => self.forward(id, to, |from| {
-                ServerMessage::Description { from, description }
+            ClientMessage::Create {
+                version,
+                reach,
+                room,
+                resumable,
+            } => self
+                .may_enter(id, version)
+                .and_then(|address| self.create(id, address, room, reach, resumable, now)),
+            ClientMessage::Join {
+                version,
+                room,
+                resumable,
+            } => self
+                .may_enter(id, version)
+                .and_then(|address| self.join(id, address, room, resumable, now)),
+            ClientMessage::Resume {
+                version,
+                room,
+                participant,
+                token,
+                room_token,
+                participants,
+                received,
+            } => self.may_enter(id, version).and_then(|address| {
+                let claim = Claim {
+                    room,
+                    participant,
+                    token,
+                    room_token,
+                    participants,
+                    received,
+                };
+                self.resume(id, address, claim, now)
             }),
-            ClientMessage::Candidate { to, candidate } => {
-                self.forward(id, to, |from| ServerMessage::Candidate { from, candidate })
+            ClientMessage::Leave => self.leave(id, now),
+            ClientMessage::Description { to, description } => {
+                self.forward(id, to, length, |from| ServerMessage::Description {
+                    from,
+                    description,
+                })
             }
+            ClientMessage::Candidate { to, candidate } => self.forward(id, to, length, |from| {
+                ServerMessage::Candidate { from, candidate }
+            }),
+            ClientMessage::Received { count } => self.arrived(id, count),
+            ClientMessage::IceServers => self.hand_out_ice_servers(id),
             ClientMessage::Ping => {
                 self.send(id, ServerMessage::Pong);
                 Ok(())
@@ -249,172 +316,88 @@ impl Rooms {
         }
     }
 
-    fn create(
-        &mut self,
-        id: ConnectionId,
-        version: u32,
-        wanted: Option<Reach>,
-    ) -> Result<(), ErrorCode> {
-        let address = self.may_enter(id, version)?;
-        let reach = match self.limits.opening {
-            Opening::Anyone => Reach::Server,
-            Opening::ThisComputer if !address.is_loopback() => return Err(ErrorCode::NotAllowed),
-            Opening::ThisComputer if wanted == Some(Reach::Network) => Reach::Network,
-            Opening::ThisComputer => Reach::Computer,
-        };
-        if self.rooms.len() >= self.limits.rooms {
-            return Err(ErrorCode::TooManyRooms);
-        }
-        let number = number::draw(&mut self.random, self.rooms.len(), |number| {
-            self.rooms.contains_key(&number)
-        })
-        .ok_or(ErrorCode::TooManyRooms)?;
-        if !self
-            .addresses
-            .open_room(address, self.limits.rooms_per_address)
-        {
-            return Err(ErrorCode::TooManyRooms);
-        }
-        let room = Room {
-            members: vec![(1, id)],
-            next_participant: 2,
-            reach,
-            opened_by: address,
-        };
-        self.rooms.insert(number, room);
-        self.shared_rooms += usize::from(reach == Reach::Network);
-        self.seat(id, number, 1);
-        let participants = vec![1];
-        self.send(
-            id,
-            ServerMessage::Created {
-                room: number,
-                participant: 1,
-                participants,
-                reach,
-            },
-        );
-        Ok(())
-    }
-
-    fn join(
-        &mut self,
-        id: ConnectionId,
-        version: u32,
-        number: RoomNumber,
-        now: Instant,
-    ) -> Result<(), ErrorCode> {
-        let address = self.may_enter(id, version)?;
-        // Looked at before the room, so that the answer does not tell whether there is one.
-        if !self
-            .addresses
-            .may_guess(address, self.limits.wrong_numbers, now)
-        {
-            return Err(ErrorCode::TooFast);
-        }
-        let visible = |room: &&mut Room| room.reach != Reach::Computer || address.is_loopback();
-        let Some(room) = self.rooms.get_mut(&number).filter(visible) else {
-            self.addresses
-                .guessed_wrong(address, self.limits.wrong_numbers, now);
-            return Err(ErrorCode::UnknownRoom);
-        };
-        if room.members.len() >= MAX_PARTICIPANTS {
-            return Err(ErrorCode::RoomFull);
-        }
-        let participant = room.next_participant;
-        room.next_participant = participant.checked_add(1).ok_or(ErrorCode::RoomFull)?;
-        let others: Vec<ConnectionId> = room.members.iter().map(|(_, other)| *other).collect();
-        room.members.push((participant, id));
-        let participants = room.members.iter().map(|(member, _)| *member).collect();
-        self.seat(id, number, participant);
-        self.send(
-            id,
-            ServerMessage::Joined {
-                room: number,
-                participant,
-                participants,
-            },
-        );
-        self.send_all(others, &ServerMessage::ParticipantJoined { participant });
-        Ok(())
-    }
-
-    /// The address of somebody who may ask for a room.
-    fn may_enter(&self, id: ConnectionId, version: u32) -> Result<IpAddr, ErrorCode> {
-        let connection = self.connections.get(&id).ok_or(ErrorCode::NotInRoom)?;
-        if version != PROTOCOL_VERSION {
-            return Err(ErrorCode::WrongVersion);
-        }
-        if connection.place.is_some() {
-            return Err(ErrorCode::AlreadyInRoom);
-        }
-        Ok(connection.address)
-    }
-
-    fn seat(&mut self, id: ConnectionId, room: RoomNumber, participant: ParticipantId) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.place = Some((room, participant));
-        }
-    }
-
-    fn leave(&mut self, id: ConnectionId, now: Instant) -> Result<(), ErrorCode> {
-        if self.leave_room(id, LeaveReason::Left, now) {
-            Ok(())
-        } else {
-            Err(ErrorCode::NotInRoom)
-        }
-    }
-
-    /// Takes somebody out of the room, if in one, and tells the others.
-    fn leave_room(&mut self, id: ConnectionId, reason: LeaveReason, now: Instant) -> bool {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return false;
-        };
-        let Some((number, participant)) = connection.place.take() else {
-            return false;
-        };
-        connection.outside_since = now;
-        let Some(room) = self.rooms.get_mut(&number) else {
-            return false;
-        };
-        room.members.retain(|(_, member)| *member != id);
-        let others: Vec<ConnectionId> = room.members.iter().map(|(_, other)| *other).collect();
-        if others.is_empty() {
-            self.addresses.close_room(room.opened_by);
-            self.shared_rooms -= usize::from(room.reach == Reach::Network);
-            self.rooms.remove(&number);
-        }
-        self.send_all(
-            others,
-            &ServerMessage::ParticipantLeft {
-                participant,
-                reason,
-            },
-        );
-        true
-    }
-
+    /// Hands a message of `length` bytes on to one other participant, or keeps it for somebody who
+    /// is away.
     fn forward(
         &mut self,
         id: ConnectionId,
         to: ParticipantId,
+        length: usize,
         message: impl FnOnce(ParticipantId) -> ServerMessage,
     ) -> Result<(), ErrorCode> {
-        let place = self
-            .connections
-            .get(&id)
-            .and_then(|connection| connection.place);
-        let (number, from) = place.ok_or(ErrorCode::NotInRoom)?;
-        let members = self
+        let (number, from) = self.place(id).ok_or(ErrorCode::NotInRoom)?;
+        let seat = self
             .rooms
-            .get(&number)
-            .map_or(&[][..], |room| &room.members[..]);
-        let receiver = members
-            .iter()
-            .find(|(member, _)| *member == to && to != from);
-        let (_, receiver) = receiver.ok_or(ErrorCode::UnknownParticipant)?;
-        self.send(*receiver, message(from));
+            .get_mut(&number)
+            .and_then(|room| room.seat_mut(to))
+            .filter(|_| to != from)
+            .ok_or(ErrorCode::UnknownParticipant)?;
+        let message = message(from);
+        let Some(resume) = seat.resume.as_mut() else {
+            if let Presence::Here(receiver) = seat.presence {
+                self.send(receiver, message);
+            }
+            return Ok(());
+        };
+        let before = resume.held.bytes();
+        let space = self.limits.held_bytes.saturating_sub(self.held_bytes);
+        let result = match seat.presence {
+            Presence::Here(receiver) => {
+                resume.held.keep_sent(from, message.clone(), length, space);
+                Ok(Some((receiver, message)))
+            }
+            Presence::Away if resume.held.keep_unsent(from, message, length, space) => Ok(None),
+            Presence::Away => Err(ErrorCode::ParticipantAway),
+        };
+        self.held_bytes = self.held_bytes + resume.held.bytes() - before;
+        if let Some((receiver, message)) = result? {
+            self.send(receiver, message);
+        }
         Ok(())
+    }
+
+    /// The client has had `count` messages on its seat.
+    fn arrived(&mut self, id: ConnectionId, count: u64) -> Result<(), ErrorCode> {
+        let seat = self.seat_of(id).ok_or(ErrorCode::NotInRoom)?;
+        if let Some(resume) = seat.resume.as_mut() {
+            let freed = resume.held.arrived(count);
+            self.held_bytes -= freed;
+        }
+        Ok(())
+    }
+
+    /// Tells a client how much of what it said has arrived, if that is news.
+    fn acknowledge(&mut self, id: ConnectionId) {
+        if let Some(resume) = self.seat_of(id).and_then(|seat| seat.resume.as_mut())
+            && resume.received != resume.acknowledged
+        {
+            resume.acknowledged = resume.received;
+            let count = resume.received;
+            self.send(id, ServerMessage::Received { count });
+        }
+    }
+
+    /// Only for those in a room: a relay is no public service. Which servers there are is filled in
+    /// when the message is sent, since their credentials depend on the time of day.
+    fn hand_out_ice_servers(&mut self, id: ConnectionId) -> Result<(), ErrorCode> {
+        self.place(id).ok_or(ErrorCode::NotInRoom)?;
+        self.send(
+            id,
+            ServerMessage::IceServers {
+                ice_servers: Vec::new(),
+                ice_servers_lifetime: None,
+            },
+        );
+        Ok(())
+    }
+
+    fn place(&self, id: ConnectionId) -> Option<(RoomNumber, ParticipantId)> {
+        self.connections.get(&id)?.place
+    }
+
+    fn seat_of(&mut self, id: ConnectionId) -> Option<&mut Seat> {
+        let (number, participant) = self.place(id)?;
+        self.rooms.get_mut(&number)?.seat_mut(participant)
     }
 
     /// Answers what cannot be read; whoever keeps sending such things is put out.
@@ -449,9 +432,16 @@ impl Rooms {
         self.outputs.push_back(Output::Send { to, message });
     }
 
-    fn send_all(&mut self, receivers: Vec<ConnectionId>, message: &ServerMessage) {
-        for to in receivers {
-            self.send(to, message.clone());
+    /// Tells everybody in a room who is there, but for `except`.
+    fn tell_room(&mut self, number: RoomNumber, except: ParticipantId, message: &ServerMessage) {
+        let Some(room) = self.rooms.get(&number) else {
+            return;
+        };
+        for seat in &room.seats {
+            if let (Presence::Here(to), true) = (seat.presence, seat.participant != except) {
+                let message = message.clone();
+                self.outputs.push_back(Output::Send { to, message });
+            }
         }
     }
 }

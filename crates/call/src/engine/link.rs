@@ -240,6 +240,11 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
         }
         ServerMessage::Created { .. }
         | ServerMessage::Joined { .. }
+        | ServerMessage::Resumed { .. }
+        | ServerMessage::Received { .. }
+        | ServerMessage::IceServers { .. }
+        | ServerMessage::ParticipantAway { .. }
+        | ServerMessage::ParticipantBack { .. }
         | ServerMessage::Ping
         | ServerMessage::Pong => None,
     }

@@ -15,7 +15,9 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 
 use super::{ConnectOptions, Entry, Seat, SignalingError};
 use crate::address::ServerAddress;
-use crate::message::{ClientMessage, ErrorCode, MAX_MESSAGE, SUBPROTOCOL, ServerMessage};
+use crate::message::{
+    ClientMessage, ErrorCode, MAX_MESSAGE, ParticipantId, SUBPROTOCOL, ServerMessage, Ticket,
+};
 use crate::tls;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -52,9 +54,138 @@ pub(super) async fn open(
     Ok(socket)
 }
 
-/// Asks for the room and waits for the answer.
-pub(super) async fn enter(socket: &mut Socket, entry: Entry) -> Result<Seat, SignalingError> {
-    send(socket, &entry.message())
+/// Asks for a room and waits for the answer.
+pub(super) async fn enter(
+    socket: &mut Socket,
+    entry: Entry,
+    resumable: bool,
+) -> Result<(Seat, Option<Ticket>), SignalingError> {
+    let (seat, ticket) = ask(socket, &entry.message(resumable), |message| {
+        entered(entry, message)
+    })
+    .await?;
+    // A server that contradicts itself is none of ours.
+    let in_join_order = seat.participants.is_sorted_by(|a, b| a < b);
+    if in_join_order && seat.participants.last() == Some(&seat.participant) {
+        Ok((seat, ticket))
+    } else {
+        Err(SignalingError::NotAhoy)
+    }
+}
+
+fn entered(entry: Entry, message: ServerMessage) -> Option<(Seat, Option<Ticket>)> {
+    match message {
+        ServerMessage::Created {
+            room,
+            participant,
+            participants,
+            reach,
+            resume,
+            ice_servers,
+            ice_servers_lifetime,
+        } if entry.creates(room) => Some((
+            Seat {
+                room,
+                participant,
+                participants,
+                away: Vec::new(),
+                reach: Some(reach),
+                ice_servers,
+                ice_servers_lifetime: seconds(ice_servers_lifetime),
+            },
+            resume,
+        )),
+        ServerMessage::Joined {
+            room,
+            participant,
+            participants,
+            away,
+            resume,
+            ice_servers,
+            ice_servers_lifetime,
+        } if entry == (Entry::Join { room }) => Some((
+            Seat {
+                room,
+                participant,
+                participants,
+                away,
+                reach: None,
+                ice_servers,
+                ice_servers_lifetime: seconds(ice_servers_lifetime),
+            },
+            resume,
+        )),
+        _ => None,
+    }
+}
+
+fn seconds(lifetime: Option<u32>) -> Option<Duration> {
+    lifetime.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// A seat that was given back.
+pub(super) struct Resumed {
+    pub(super) participants: Vec<ParticipantId>,
+    pub(super) away: Vec<ParticipantId>,
+    pub(super) received: Option<u64>,
+    /// The ICE servers that came with it, if any, as a message of their own.
+    pub(super) ice: Option<ServerMessage>,
+}
+
+/// Asks for the seat that `claim` describes and waits for the answer.
+pub(super) async fn resume(
+    socket: &mut Socket,
+    claim: &ClientMessage,
+) -> Result<Resumed, SignalingError> {
+    let ClientMessage::Resume {
+        room: ours,
+        participant: myself,
+        ..
+    } = *claim
+    else {
+        return Err(SignalingError::NotAhoy);
+    };
+    let resumed = ask(socket, claim, |message| match message {
+        ServerMessage::Resumed {
+            room,
+            participant,
+            participants,
+            away,
+            received,
+            ice_servers,
+            ice_servers_lifetime,
+        } if (room, participant) == (ours, myself) => Some(Resumed {
+            participants,
+            away,
+            received,
+            ice: (!ice_servers.is_empty()).then_some(ServerMessage::IceServers {
+                ice_servers,
+                ice_servers_lifetime,
+            }),
+        }),
+        _ => None,
+    })
+    .await?;
+    let consistent = resumed.participants.is_sorted_by(|a, b| a < b)
+        && resumed.participants.contains(&myself)
+        && resumed
+            .away
+            .iter()
+            .all(|id| *id != myself && resumed.participants.contains(id));
+    if consistent {
+        Ok(resumed)
+    } else {
+        Err(SignalingError::NotAhoy)
+    }
+}
+
+/// Says `question` and waits for what `answer` recognises, or an error.
+async fn ask<T>(
+    socket: &mut Socket,
+    question: &ClientMessage,
+    answer: impl Fn(ServerMessage) -> Option<T>,
+) -> Result<T, SignalingError> {
+    send(socket, question)
         .await
         .map_err(|_| SignalingError::Lost)?;
     loop {
@@ -70,43 +201,14 @@ pub(super) async fn enter(socket: &mut Socket, entry: Entry) -> Result<Seat, Sig
             Ok(ServerMessage::Ping) => send(socket, &ClientMessage::Pong)
                 .await
                 .map_err(|_| SignalingError::Lost)?,
-            Ok(ServerMessage::Created {
-                room,
-                participant,
-                participants,
-                reach,
-            }) if matches!(entry, Entry::Create { .. }) => {
-                return check(Seat {
-                    room,
-                    participant,
-                    participants,
-                    reach: Some(reach),
-                });
-            }
-            Ok(ServerMessage::Joined {
-                room,
-                participant,
-                participants,
-            }) if entry == (Entry::Join { room }) => {
-                return check(Seat {
-                    room,
-                    participant,
-                    participants,
-                    reach: None,
-                });
-            }
             Ok(ServerMessage::Error { code, .. }) => return Err(refusal(code)),
-            // Whatever else is said before the answer is not for us yet, or from a newer version.
-            Ok(
-                ServerMessage::Created { .. }
-                | ServerMessage::Joined { .. }
-                | ServerMessage::ParticipantJoined { .. }
-                | ServerMessage::ParticipantLeft { .. }
-                | ServerMessage::Description { .. }
-                | ServerMessage::Candidate { .. }
-                | ServerMessage::Pong,
-            )
-            | Err(_) => {}
+            Ok(message) => {
+                if let Some(answer) = answer(message) {
+                    return Ok(answer);
+                }
+                // Whatever else is said before the answer is not for us, or from a newer version.
+            }
+            Err(_) => {}
         }
     }
 }
@@ -216,19 +318,13 @@ fn refusal(code: ErrorCode) -> SignalingError {
         | ErrorCode::TooFast
         | ErrorCode::TooManyRooms
         | ErrorCode::TooManyConnections
+        | ErrorCode::NumberTaken
+        | ErrorCode::UnknownSeat
+        | ErrorCode::ParticipantAway
+        | ErrorCode::Replaced
         | ErrorCode::NotAllowed
         | ErrorCode::Idle
         | ErrorCode::ShuttingDown
         | ErrorCode::Unknown => SignalingError::Refused { code },
-    }
-}
-
-/// A server that contradicts itself is none of ours.
-fn check(seat: Seat) -> Result<Seat, SignalingError> {
-    let in_join_order = seat.participants.is_sorted_by(|a, b| a < b);
-    if in_join_order && seat.participants.last() == Some(&seat.participant) {
-        Ok(seat)
-    } else {
-        Err(SignalingError::NotAhoy)
     }
 }

@@ -14,9 +14,9 @@ use super::connect::{Socket, send};
 use crate::message::{ClientMessage, ErrorCode, ServerMessage};
 
 /// A server that does not take a message within this time is lost.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long saying goodbye may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Link {
     socket: Socket,
@@ -159,7 +159,7 @@ impl Link {
                 self.complaint = None;
                 self.write(ClientMessage::Pong).await
             }
-            ServerMessage::Pong => Ok(()),
+            ServerMessage::Pong | ServerMessage::Received { .. } => Ok(()),
             ServerMessage::Error { code, .. } => {
                 self.complaint = Some(code);
                 self.pending = Some(message);
@@ -170,7 +170,11 @@ impl Link {
             | ServerMessage::ParticipantJoined { .. }
             | ServerMessage::ParticipantLeft { .. }
             | ServerMessage::Description { .. }
-            | ServerMessage::Candidate { .. } => {
+            | ServerMessage::Candidate { .. }
+            | ServerMessage::Resumed { .. }
+            | ServerMessage::ParticipantAway { .. }
+            | ServerMessage::ParticipantBack { .. }
+            | ServerMessage::IceServers { .. } => {
                 self.complaint = None;
                 self.pending = Some(message);
                 Ok(())
@@ -184,13 +188,8 @@ impl Link {
         Ok(())
     }
 
-    /// A server that puts us out says why first; one that shuts down is merely lost, since it may
-    /// come back.
     fn broken(&self) -> End {
-        End::Broken(match self.complaint {
-            Some(code) if code != ErrorCode::ShuttingDown => SignalingError::Refused { code },
-            Some(_) | None => SignalingError::Lost,
-        })
+        End::Broken(broken(self.complaint))
     }
 
     async fn say_goodbye(mut self, leave: bool) {
@@ -202,5 +201,14 @@ impl Link {
         };
         // Best effort: a closed connection says the same, only less politely.
         let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+}
+
+/// A server that puts us out says why first; one that shuts down is merely lost, since it may come
+/// back.
+pub(super) fn broken(complaint: Option<ErrorCode>) -> SignalingError {
+    match complaint {
+        Some(code) if code != ErrorCode::ShuttingDown => SignalingError::Refused { code },
+        Some(_) | None => SignalingError::Lost,
     }
 }

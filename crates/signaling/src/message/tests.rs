@@ -6,6 +6,19 @@ fn number(number: u32) -> RoomNumber {
     RoomNumber::new(number).expect("in range")
 }
 
+fn secret(digit: &str) -> Secret {
+    let text = format!("\"{}\"", digit.repeat(32));
+    serde_json::from_str(&text).expect("32 digits")
+}
+
+fn relay() -> IceServer {
+    IceServer {
+        urls: vec!["turn:example.org:3478?transport=udp".into()],
+        username: Some("1790000000:k9".into()),
+        credential: Some("hidden".into()),
+    }
+}
+
 fn candidate(line: &str) -> IceCandidate {
     IceCandidate {
         candidate: line.to_owned(),
@@ -22,6 +35,8 @@ fn client_messages_look_as_documented() {
             ClientMessage::Create {
                 version: 1,
                 reach: Some(Reach::Network),
+                room: None,
+                resumable: false,
             },
             r#"{"type":"create","version":1,"reach":"network"}"#,
         ),
@@ -29,13 +44,47 @@ fn client_messages_look_as_documented() {
             ClientMessage::Create {
                 version: 1,
                 reach: None,
+                room: None,
+                resumable: false,
             },
             r#"{"type":"create","version":1}"#,
         ),
         (
+            ClientMessage::Create {
+                version: 1,
+                reach: None,
+                room: Some(number(4821)),
+                resumable: true,
+            },
+            r#"{"type":"create","version":1,"room":4821,"resumable":true}"#,
+        ),
+        (
+            ClientMessage::Resume {
+                version: 1,
+                room: number(4821),
+                participant: 2,
+                token: secret("1"),
+                room_token: secret("f"),
+                participants: vec![1, 2],
+                received: 17,
+            },
+            concat!(
+                r#"{"type":"resume","version":1,"room":4821,"participant":2,"#,
+                r#""token":"11111111111111111111111111111111","#,
+                r#""roomToken":"ffffffffffffffffffffffffffffffff","#,
+                r#""participants":[1,2],"received":17}"#,
+            ),
+        ),
+        (
+            ClientMessage::Received { count: 17 },
+            r#"{"type":"received","count":17}"#,
+        ),
+        (ClientMessage::IceServers, r#"{"type":"iceServers"}"#),
+        (
             ClientMessage::Join {
                 version: 1,
                 room: number(4821),
+                resumable: false,
             },
             r#"{"type":"join","version":1,"room":4821}"#,
         ),
@@ -82,6 +131,9 @@ fn server_messages_look_as_documented() {
                 participant: 1,
                 participants: vec![1],
                 reach: Reach::Computer,
+                resume: None,
+                ice_servers: Vec::new(),
+                ice_servers_lifetime: None,
             },
             r#"{"type":"created","room":4821,"participant":1,"participants":[1],"reach":"computer"}"#,
         ),
@@ -90,8 +142,69 @@ fn server_messages_look_as_documented() {
                 room: number(4821),
                 participant: 2,
                 participants: vec![1, 2],
+                away: Vec::new(),
+                resume: None,
+                ice_servers: Vec::new(),
+                ice_servers_lifetime: None,
             },
             r#"{"type":"joined","room":4821,"participant":2,"participants":[1,2]}"#,
+        ),
+        (
+            ServerMessage::Joined {
+                room: number(4821),
+                participant: 2,
+                participants: vec![1, 2],
+                away: vec![1],
+                resume: Some(Ticket {
+                    token: secret("1"),
+                    room_token: secret("f"),
+                    within: 60,
+                }),
+                ice_servers: vec![relay()],
+                ice_servers_lifetime: Some(43_200),
+            },
+            concat!(
+                r#"{"type":"joined","room":4821,"participant":2,"participants":[1,2],"away":[1],"#,
+                r#""resume":{"token":"11111111111111111111111111111111","#,
+                r#""roomToken":"ffffffffffffffffffffffffffffffff","within":60},"#,
+                r#""iceServers":[{"urls":["turn:example.org:3478?transport=udp"],"#,
+                r#""username":"1790000000:k9","credential":"hidden"}],"iceServersLifetime":43200}"#,
+            ),
+        ),
+        (
+            ServerMessage::Resumed {
+                room: number(4821),
+                participant: 2,
+                participants: vec![1, 2],
+                away: Vec::new(),
+                received: Some(4),
+                ice_servers: Vec::new(),
+                ice_servers_lifetime: None,
+            },
+            r#"{"type":"resumed","room":4821,"participant":2,"participants":[1,2],"received":4}"#,
+        ),
+        (
+            ServerMessage::ParticipantAway { participant: 3 },
+            r#"{"type":"participantAway","participant":3}"#,
+        ),
+        (
+            ServerMessage::ParticipantBack { participant: 3 },
+            r#"{"type":"participantBack","participant":3}"#,
+        ),
+        (
+            ServerMessage::Received { count: 9 },
+            r#"{"type":"received","count":9}"#,
+        ),
+        (
+            ServerMessage::IceServers {
+                ice_servers: vec![IceServer {
+                    urls: vec!["stun:example.org:3478".into()],
+                    username: None,
+                    credential: None,
+                }],
+                ice_servers_lifetime: None,
+            },
+            r#"{"type":"iceServers","iceServers":[{"urls":["stun:example.org:3478"]}]}"#,
         ),
         (
             ServerMessage::ParticipantJoined { participant: 3 },
@@ -122,7 +235,8 @@ fn unknown_fields_are_tolerated_and_unknown_values_survive() {
         ClientMessage::parse(json),
         Ok(ClientMessage::Join {
             version: 1,
-            room: number(4821)
+            room: number(4821),
+            resumable: false,
         })
     );
     let json = r#"{"type":"error","code":"newInVersion9","message":"x"}"#;
@@ -255,6 +369,60 @@ fn debug_output_keeps_descriptions_and_candidates_to_itself() {
         candidate("candidate:1 1 udp 1 10.1.2.3 9 typ host")
     );
     assert!(!shown.contains("10.1.2.3"), "{shown}");
+}
+
+#[test]
+fn debug_output_keeps_credentials_and_tokens_to_itself() {
+    let ticket = Ticket {
+        token: secret("1"),
+        room_token: secret("f"),
+        within: 60,
+    };
+    let shown = format!("{:?} {ticket:?}", relay());
+    for hidden in ["hidden", "1790000000", "k9", "1111", "ffff"] {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+}
+
+#[test]
+fn secrets_are_32_digits() {
+    for wrong in [
+        "",
+        "1",
+        &"g".repeat(32),
+        &"F".repeat(32),
+        &"1".repeat(33),
+        &"+".repeat(32),
+    ] {
+        let json = format!(
+            r#"{{"type":"resume","version":1,"room":4821,"participant":2,"token":"{wrong}","roomToken":"{}","participants":[2],"received":0}}"#,
+            "f".repeat(32)
+        );
+        assert_eq!(
+            ClientMessage::parse(&json),
+            Err(MessageError::Malformed),
+            "{wrong}"
+        );
+    }
+    assert!(secret("1") == secret("1") && secret("1") != secret("2"));
+}
+
+#[test]
+fn lists_of_servers_are_bounded() {
+    let message = |servers: Vec<IceServer>| ServerMessage::IceServers {
+        ice_servers: servers,
+        ice_servers_lifetime: None,
+    };
+    let relays = |count| vec![relay(); count];
+    let parse = |message: ServerMessage| ServerMessage::parse(&message.to_json()).is_ok();
+    assert!(parse(message(relays(MAX_ICE_SERVERS))));
+    assert!(!parse(message(relays(MAX_ICE_SERVERS + 1))));
+    let mut long = relay();
+    long.urls = vec!["stun:example.org".into(); MAX_ICE_URLS + 1];
+    assert!(!parse(message(vec![long])));
+    let mut long = relay();
+    long.credential = Some("x".repeat(MAX_ICE_TEXT + 1));
+    assert!(!parse(message(vec![long])));
 }
 
 proptest! {

@@ -46,6 +46,11 @@ pub struct Limits {
     pub bytes: Rate,
     /// Wrong room numbers from one address.
     pub wrong_numbers: Rate,
+    /// Seats in all that are kept for broken connections; with as many, another broken connection
+    /// leaves its room at once.
+    pub away: usize,
+    /// Bytes in all of messages that are kept until their receiver has acknowledged them.
+    pub held_bytes: usize,
     /// Who may open rooms.
     pub opening: Opening,
 }
@@ -69,6 +74,8 @@ impl Default for Limits {
                 burst: 20,
                 per_second: 1,
             },
+            away: 20_000,
+            held_bytes: 64 * 1024 * 1024,
             opening: Opening::Anyone,
         }
     }
@@ -84,6 +91,9 @@ pub struct Heartbeat {
     pub silence_limit: Duration,
     /// A client that is in no room for this long is removed.
     pub idle_limit: Duration,
+    /// How long a seat is kept whose connection broke: a computer that changes its network, sleeps
+    /// for a moment or restarts its router is back within this time. Whole seconds.
+    pub away_limit: Duration,
 }
 
 impl Default for Heartbeat {
@@ -92,18 +102,23 @@ impl Default for Heartbeat {
             ping_interval: Duration::from_millis(1_500),
             silence_limit: Duration::from_millis(4_500),
             idle_limit: Duration::from_secs(15),
+            away_limit: Duration::from_secs(60),
         }
     }
 }
 
 /// What a message costs of [`Limits::messages`]: entering a room makes the server speak to nine
-/// others.
+/// others, and relay credentials are longer than the question.
 pub(super) fn cost(message: &ClientMessage) -> usize {
     match message {
-        ClientMessage::Create { .. } | ClientMessage::Join { .. } => 10,
+        ClientMessage::Create { .. }
+        | ClientMessage::Join { .. }
+        | ClientMessage::Resume { .. }
+        | ClientMessage::IceServers => 10,
         ClientMessage::Leave
         | ClientMessage::Description { .. }
         | ClientMessage::Candidate { .. }
+        | ClientMessage::Received { .. }
         | ClientMessage::Ping
         | ClientMessage::Pong => 1,
     }
