@@ -234,7 +234,7 @@ impl Model {
         let message = ClientMessage::Description { to, description };
         self.rooms.handle(id, Ok(message), 50, self.now);
         self.listen();
-        if !self.error.is_some_and(|(whom, _)| whom == id)
+        if self.error.is_none_or(|(whom, _)| whom != id)
             && let Some(known) = self.clients.get_mut(&id)
         {
             known.sent.insert(to, number);
