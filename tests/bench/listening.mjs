@@ -27,7 +27,7 @@ export async function measureListening(lab) {
   const { ann, ben } = await openTwo(lab, {
     profile: 'release', settings: { processing }, ann: { tone: undefined }, ben: { tone: undefined },
   });
-  await ben.sound.control('load-module', 'module-loopback', 'source=speaker1.monitor', 'sink=feed1', 'latency_msec=20',
+  await ben.sound.control('load-module', 'module-loopback', 'source=speaker1.monitor', 'sink=feed1', 'latency_msec=20', 'adjust_time=0',
     'source_dont_move=true', 'sink_dont_move=true');
   const loop = (await ben.sound.control('list', 'short', 'sink-inputs')).trim().split('\t')[0];
   await ben.sound.control('set-sink-input-volume', loop, ECHO_VOLUME);
