@@ -120,7 +120,7 @@ pub struct VideoEncoding {
     pub constraints: VideoConstraints,
     /// What the encoder aims at.
     pub bitrate: Bitrate,
-    /// Most effort per frame, see [`DEFAULT_CPU_USED`]; large pictures get less.
+    /// Effort per frame, see [`DEFAULT_CPU_USED`].
     pub cpu_used: i32,
 }
 

@@ -26,20 +26,6 @@ use ahoy_media::units::{Bitrate, Resolution, VIDEO_CLOCK_HZ};
 /// than -8 and 55 % less than -4 at the same PSNR within 0.05 dB; the first step that loses
 /// more is -16.
 pub const DEFAULT_CPU_USED: i32 = -12;
-/// For pictures of 720p and more. There the encoder is the largest part of a call's work, and what
-/// this saves, a quarter of it, costs 0.15 dB.
-const LARGE_CPU_USED: i32 = -16;
-/// Pixels from which a picture is large.
-const LARGE: u32 = 1280 * 720;
-
-/// The most effort that is worth its time for pictures of this size, `VP8E_SET_CPUUSED`.
-pub fn worthwhile_cpu_used(resolution: Resolution) -> i32 {
-    if resolution.width * resolution.height >= LARGE {
-        LARGE_CPU_USED
-    } else {
-        DEFAULT_CPU_USED
-    }
-}
 
 /// Share of the buffer below which frames are dropped, in percent. Dropping early keeps a
 /// sudden change of scene from filling the network's queue.
