@@ -20,9 +20,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// An interrupted connection that does not come back is given up after this.
 pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// With the server gone as well, nobody can tell us that the other side has left: an interrupted
-/// connection then counts as a departure after this. ICE notices silence after about 2.5 s, and
-/// both together stay below the 5 s within which people expect to know.
+/// An interrupted connection to somebody whose program died counts as a departure after this. Theirs
+/// died when their connection to the server was closed without a goodbye, or when the server is gone
+/// with them, so that nobody can tell. ICE notices silence after about 2.5 s, and both together stay
+/// below the 5 s within which people expect to know.
 pub const PRESUMED_GONE: Duration = Duration::from_millis(1500);
 
 /// Why a participant is no longer there.
@@ -46,6 +47,8 @@ enum Link {
 struct Member {
     id: ParticipantId,
     link: Link,
+    /// By what the server knows, their program died, or they gave their seat up.
+    presumed_gone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,7 @@ impl Session {
         self.members.push(Member {
             id,
             link: Link::Connecting { since: now },
+            presumed_gone: false,
         });
         self.members.sort_by_key(|member| member.id);
         true
@@ -122,6 +126,30 @@ impl Session {
             self.last_one_gone(departure);
         }
         was_there
+    }
+
+    /// The server has given their seat up after it heard nothing of them for long. Whoever we still
+    /// hear stays; `false` for anybody else, who is gone.
+    pub fn stays_without_seat(&mut self, id: ParticipantId) -> bool {
+        let mut members = self.members.iter_mut();
+        let found = members.find(|member| member.id == id && member.link == Link::Connected);
+        if let Some(member) = found {
+            member.presumed_gone = true;
+            return true;
+        }
+        false
+    }
+
+    /// Their connection to the server broke; `crashed` when it was closed without a goodbye.
+    pub fn participant_away(&mut self, id: ParticipantId, crashed: bool) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.presumed_gone = crashed;
+        }
+    }
+
+    /// They have a connection to the server again.
+    pub fn participant_back(&mut self, id: ParticipantId) {
+        self.participant_away(id, false);
     }
 
     fn last_one_gone(&mut self, departure: Departure) {
@@ -163,7 +191,24 @@ impl Session {
         }
     }
 
-    /// The connection to the server is gone. Connected participants stay.
+    /// The connection to the server broke and is being made again. `gone` when it does not run any
+    /// more, as far as can be seen from here.
+    pub fn server_away(&mut self, gone: bool) {
+        self.server_lost = gone;
+    }
+
+    /// The connection to the server stands again.
+    pub fn server_back(&mut self) {
+        self.server_lost = false;
+    }
+
+    /// We have another seat in the same room, and the connections of the old one are over.
+    pub fn rejoined(&mut self) {
+        self.server_lost = false;
+        self.members.clear();
+    }
+
+    /// The connection to the server is gone for good. Connected participants stay.
     pub fn server_lost(&mut self) {
         self.server_lost = true;
         let connected = self
@@ -179,16 +224,18 @@ impl Session {
     /// each through [`Self::participant_left`].
     pub fn overdue(&self, now: Instant) -> Vec<ParticipantId> {
         let up = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
-        let interrupted = if self.server_lost {
-            PRESUMED_GONE
-        } else {
-            RECONNECT_TIMEOUT
+        let interrupted = |member: &Member| {
+            if self.server_lost || member.presumed_gone {
+                PRESUMED_GONE
+            } else {
+                RECONNECT_TIMEOUT
+            }
         };
         self.members
             .iter()
             .filter(|member| match member.link {
                 Link::Connecting { since } => up(since, CONNECT_TIMEOUT),
-                Link::Interrupted { since } => up(since, interrupted),
+                Link::Interrupted { since } => up(since, interrupted(member)),
                 Link::Connected => false,
             })
             .map(|member| member.id)
@@ -322,6 +369,55 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_comes_back_leaves_everything_as_it_was() {
+        let now = Instant::now();
+        let mut session = in_room(&[1], now);
+        session.server_away(true);
+        assert_eq!(session.state(), CallState::Connecting);
+        session.connection_changed(1, &states("connected"), now);
+        session.connection_changed(1, &states("disconnected"), now);
+        assert_eq!(session.overdue(now + PRESUMED_GONE), vec![1]);
+        session.server_back();
+        assert!(session.overdue(now + PRESUMED_GONE).is_empty());
+        assert_eq!(session.overdue(now + RECONNECT_TIMEOUT), vec![1]);
+    }
+
+    #[test]
+    fn a_dead_program_is_given_up_soon_and_a_dead_network_is_not() {
+        let now = Instant::now();
+        let mut session = in_room(&[1], now);
+        session.connection_changed(1, &states("connected"), now);
+        session.participant_away(1, false);
+        session.connection_changed(1, &states("disconnected"), now);
+        assert!(session.overdue(now + PRESUMED_GONE).is_empty());
+        session.participant_away(1, true);
+        assert_eq!(session.overdue(now + PRESUMED_GONE), vec![1]);
+        session.participant_back(1);
+        assert!(session.overdue(now + PRESUMED_GONE).is_empty());
+    }
+
+    #[test]
+    fn who_is_heard_stays_without_a_seat() {
+        let now = Instant::now();
+        let mut session = in_room(&[1, 2], now);
+        session.connection_changed(1, &states("connected"), now);
+        assert!(session.stays_without_seat(1));
+        assert!(!session.stays_without_seat(2));
+        session.connection_changed(1, &states("failed"), now);
+        assert_eq!(session.overdue(now + PRESUMED_GONE), vec![1]);
+    }
+
+    #[test]
+    fn another_seat_begins_with_nobody() {
+        let now = Instant::now();
+        let mut session = in_room(&[1], now);
+        session.connection_changed(1, &states("connected"), now);
+        session.rejoined();
+        assert_eq!(session.state(), CallState::Waiting);
+        assert!(session.participant_joined(1, now));
+    }
+
+    #[test]
     fn a_connection_that_never_stands_is_overdue() {
         let now = Instant::now();
         let session = in_room(&[1], now);
@@ -345,7 +441,7 @@ mod tests {
         /// stays ended until the next one begins.
         #[test]
         fn any_order_of_events_keeps_the_session_sound(
-            events in proptest::collection::vec((0_u8..7, 1_u32..5, 0_u64..90), 0..80),
+            events in proptest::collection::vec((0_u8..11, 1_u32..5, 0_u64..90), 0..80),
         ) {
             let mut now = Instant::now();
             let mut session = in_room(&[], now);
@@ -359,6 +455,10 @@ mod tests {
                     3 => session.connection_changed(id, &states("connected"), now),
                     4 => session.connection_changed(id, &states("failed"), now),
                     5 => session.server_lost(),
+                    6 => session.server_away(id > 2),
+                    7 => session.server_back(),
+                    8 => session.participant_away(id, seconds > 40),
+                    9 => session.rejoined(),
                     _ => for id in session.overdue(now) {
                         prop_assert!(session.participant_left(id, Departure::Lost));
                     },

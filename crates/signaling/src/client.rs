@@ -127,6 +127,8 @@ pub enum SignalingError {
     Unreachable {
         /// The system's words.
         detail: String,
+        /// The computer is there and no server runs on it.
+        refused: bool,
     },
     /// A connection was made or tried, but nothing came back in time.
     #[error("the server does not answer")]

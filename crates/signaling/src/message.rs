@@ -228,6 +228,10 @@ pub enum ServerMessage {
     ParticipantAway {
         /// Who.
         participant: ParticipantId,
+        /// [`LeaveReason::Timeout`] when it fell silent, as a network does that is gone;
+        /// [`LeaveReason::Disconnected`] when it was closed without a word, as by a crash.
+        #[serde(default = "LeaveReason::unknown")]
+        reason: LeaveReason,
     },
     /// Somebody who was away has a connection to the server again.
     ParticipantBack {
@@ -301,6 +305,12 @@ pub enum LeaveReason {
     /// A reason that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl LeaveReason {
+    const fn unknown() -> Self {
+        Self::Unknown
+    }
 }
 
 /// Why something was not done.

@@ -184,7 +184,7 @@ impl Rooms {
     /// when the connection broke or fell silent.
     pub fn disconnect(&mut self, id: ConnectionId, reason: LeaveReason, now: Instant) {
         let broke = matches!(reason, LeaveReason::Disconnected | LeaveReason::Timeout);
-        if !(broke && self.keep_seat(id, now)) {
+        if !(broke && self.keep_seat(id, reason, now)) {
             self.leave_room(id, reason, now);
         }
         if let Some(connection) = self.connections.remove(&id) {

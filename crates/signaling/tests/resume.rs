@@ -154,7 +154,10 @@ async fn a_cut_wire_is_bridged_and_nothing_is_lost_or_doubled() {
             assert_eq!(message(&mut ben).await, described(1, &text));
             loop {
                 match message(&mut ann).await {
-                    ServerMessage::ParticipantAway { participant: 2 }
+                    ServerMessage::ParticipantAway {
+                        participant: 2,
+                        reason: LeaveReason::Disconnected,
+                    }
                     | ServerMessage::ParticipantBack { participant: 2 } => {}
                     other => {
                         assert_eq!(other, described(2, &text));
@@ -186,7 +189,10 @@ async fn the_others_learn_who_is_away_and_back() {
     let mut ben = bens.enter(Entry::Join { room }).await;
     assert_eq!(message(&mut ann).await, joined(2));
     bens.cut();
-    let away = ServerMessage::ParticipantAway { participant: 2 };
+    let away = ServerMessage::ParticipantAway {
+        participant: 2,
+        reason: LeaveReason::Disconnected,
+    };
     assert_eq!(message(&mut ann).await, away);
     // Whoever comes now is told so.
     let carl = anns.enter(Entry::Join { room }).await;
@@ -293,7 +299,10 @@ async fn whoever_comes_too_late_gets_another_seat() {
     let mut ben = bens.enter(Entry::Join { room }).await;
     assert_eq!(message(&mut ann).await, joined(2));
     bens.cut();
-    let away = ServerMessage::ParticipantAway { participant: 2 };
+    let away = ServerMessage::ParticipantAway {
+        participant: 2,
+        reason: LeaveReason::Disconnected,
+    };
     assert_eq!(message(&mut ann).await, away);
     assert_eq!(message(&mut ann).await, left(2, LeaveReason::Timeout));
     bens.lead_to(server.socket);

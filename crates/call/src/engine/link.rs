@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ahoy_signaling::address::ServerAddress;
 use ahoy_signaling::client::{
-    ConnectOptions, Entry, Seat, SignalingClient, SignalingError, SignalingReceiver,
-    SignalingSender,
+    ConnectOptions, Entry, Reconnect, Seat, SignalingClient, SignalingError, SignalingEvent,
+    SignalingEvents, SignalingSender,
 };
 use ahoy_signaling::embedded::{EmbeddedError, EmbeddedServer};
 use ahoy_signaling::message::{
@@ -32,10 +32,26 @@ pub(super) enum LinkOutput {
     Joined(Joined),
     ParticipantJoined(ParticipantId),
     ParticipantLeft(ParticipantId, Departure),
+    /// Their connection to the server broke. With `crashed` it was closed without a goodbye, as
+    /// when a program dies; otherwise it fell silent, as when a network is gone.
+    ParticipantAway {
+        id: ParticipantId,
+        crashed: bool,
+    },
+    ParticipantBack(ParticipantId),
     Description(ParticipantId, Description),
     Candidate(ParticipantId, Candidate),
     /// There will be no seat.
     Failed(EndReason),
+    /// Our connection to the server broke and is being made again. With `gone` the server's
+    /// computer answers and the server does not run.
+    Reconnecting {
+        gone: bool,
+    },
+    /// It stands again, and the seat is ours.
+    Resumed,
+    /// It stands again with another seat: the old one was given up.
+    Rejoined(Box<Seat>),
     /// The seat is lost.
     Lost,
 }
@@ -72,9 +88,9 @@ impl Link {
         let embedded = Arc::clone(embedded);
         let task = tokio::spawn(async move {
             match enter(request, server, &embedded).await {
-                Ok((joined, receiver)) => {
+                Ok((joined, events)) => {
                     report(LinkOutput::Joined(joined)).await;
-                    listen(receiver, report).await;
+                    listen(events, report).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no seat in a room");
@@ -131,7 +147,7 @@ async fn enter(
     request: LinkRequest,
     server: Option<ServerAddress>,
     embedded: &EmbeddedServer,
-) -> Result<(Joined, SignalingReceiver), LinkError> {
+) -> Result<(Joined, SignalingEvents), LinkError> {
     let own_server = server.is_none();
     let address = match server {
         Some(address) => address,
@@ -147,7 +163,9 @@ async fn enter(
         },
         LinkRequest::Join { number } => Entry::Join { room: number },
     };
-    let link = SignalingClient::connect(&address, entry, &ConnectOptions::default()).await?;
+    let options = ConnectOptions::default();
+    let link =
+        SignalingClient::connect_lasting(&address, entry, &options, Reconnect::default()).await?;
     let on_this_computer = address.is_this_computer();
     let (reach, invite_server) = reach(&link.seat, address, embedded).await;
     let joined = Joined {
@@ -157,7 +175,7 @@ async fn enter(
         invite_server,
         on_this_computer,
     };
-    Ok((joined, link.receiver))
+    Ok((joined, link.events))
 }
 
 /// How far an invite to this room reaches, and the address that it has to name.
@@ -180,23 +198,28 @@ async fn reach(
     }
 }
 
-async fn listen<F, Fut>(mut receiver: SignalingReceiver, report: F)
+async fn listen<F, Fut>(mut events: SignalingEvents, report: F)
 where
     F: Fn(LinkOutput) -> Fut,
     Fut: Future<Output = ()>,
 {
-    loop {
-        match receiver.recv().await {
-            Some(Ok(message)) => {
-                if let Some(output) = understood(message) {
-                    report(output).await;
-                }
+    while let Some(event) = events.recv().await {
+        let output = match event {
+            SignalingEvent::Message(message) => understood(message),
+            SignalingEvent::Reconnecting { attempt, error, .. } => {
+                tracing::debug!(attempt, %error, "signaling is to be connected again");
+                let gone = matches!(error, SignalingError::Unreachable { refused: true, .. });
+                Some(LinkOutput::Reconnecting { gone })
             }
-            Some(Err(error)) => {
+            SignalingEvent::Resumed => Some(LinkOutput::Resumed),
+            SignalingEvent::Rejoined(seat) => Some(LinkOutput::Rejoined(seat)),
+            SignalingEvent::Lost(error) => {
                 tracing::warn!(%error, "signaling");
-                return report(LinkOutput::Lost).await;
+                Some(LinkOutput::Lost)
             }
-            None => return,
+        };
+        if let Some(output) = output {
+            report(output).await;
         }
     }
 }
@@ -234,6 +257,16 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
                 },
             ))
         }
+        ServerMessage::ParticipantAway {
+            participant,
+            reason,
+        } => Some(LinkOutput::ParticipantAway {
+            id: participant,
+            crashed: reason == LeaveReason::Disconnected,
+        }),
+        ServerMessage::ParticipantBack { participant } => {
+            Some(LinkOutput::ParticipantBack(participant))
+        }
         ServerMessage::Error { code, .. } => {
             tracing::warn!(?code, "the server did not do something");
             None
@@ -243,8 +276,6 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
         | ServerMessage::Resumed { .. }
         | ServerMessage::Received { .. }
         | ServerMessage::IceServers { .. }
-        | ServerMessage::ParticipantAway { .. }
-        | ServerMessage::ParticipantBack { .. }
         | ServerMessage::Ping
         | ServerMessage::Pong => None,
     }

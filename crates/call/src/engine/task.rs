@@ -9,6 +9,7 @@ use ahoy_media::device::MediaEvent;
 use ahoy_media::frame::EncodedVideoSink;
 use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
+use ahoy_signaling::client::Seat;
 use ahoy_signaling::embedded::EmbeddedServer;
 use ahoy_signaling::invite::Invite;
 use ahoy_signaling::room_code::{CodeWords, RoomCode};
@@ -276,7 +277,16 @@ impl EngineTask {
         match output {
             LinkOutput::Joined(joined) => self.joined(joined),
             LinkOutput::ParticipantJoined(id) => self.participant_joined(id, ANSWERS),
-            LinkOutput::ParticipantLeft(id, departure) => self.participant_left(id, departure),
+            LinkOutput::ParticipantLeft(id, departure) => {
+                // The server gave the seat up; whom we still hear is still there.
+                if departure == Departure::Left || !self.session.stays_without_seat(id) {
+                    self.participant_left(id, departure);
+                }
+            }
+            LinkOutput::ParticipantAway { id, crashed } => {
+                self.session.participant_away(id, crashed);
+            }
+            LinkOutput::ParticipantBack(id) => self.session.participant_back(id),
             LinkOutput::Description(from, description) => {
                 if let Some(participant) = self.participants.get(&from) {
                     participant.remote_description(description);
@@ -288,6 +298,19 @@ impl EngineTask {
                 }
             }
             LinkOutput::Failed(reason) => self.end_call(reason).await,
+            LinkOutput::Reconnecting { gone } => {
+                self.signaling = SignalingLinkState::Lost;
+                self.session.server_away(gone);
+                // A window that ran the server for us is closed: nobody can come any more.
+                if gone && self.server_on_this_computer() {
+                    self.session.server_lost();
+                }
+            }
+            LinkOutput::Resumed => {
+                self.signaling = SignalingLinkState::Joined;
+                self.session.server_back();
+            }
+            LinkOutput::Rejoined(seat) => self.rejoined(&seat),
             LinkOutput::Lost => {
                 self.signaling = SignalingLinkState::Lost;
                 self.session.server_lost();
@@ -324,6 +347,24 @@ impl EngineTask {
         }
         self.session.joined(&[], Instant::now());
         for id in joined.seat.others() {
+            self.participant_joined(id, OFFERS);
+        }
+    }
+
+    fn server_on_this_computer(&self) -> bool {
+        self.transport.local_addresses == LocalAddresses::NetworkAndLoopback
+    }
+
+    /// Our seat was given up while we could not be reached, and we have another. The others have
+    /// dropped us with it: everything begins anew, in the same room.
+    fn rejoined(&mut self, seat: &Seat) {
+        self.signaling = SignalingLinkState::Joined;
+        self.own_id = Some(seat.participant);
+        for (_, participant) in std::mem::take(&mut self.participants) {
+            participant.hang_up();
+        }
+        self.session.rejoined();
+        for id in seat.others() {
             self.participant_joined(id, OFFERS);
         }
     }

@@ -34,6 +34,7 @@ pub(super) async fn open(
 ) -> Result<Socket, SignalingError> {
     let unreachable = |error: io::Error| SignalingError::Unreachable {
         detail: error.to_string(),
+        refused: error.kind() == io::ErrorKind::ConnectionRefused,
     };
     let uri: Uri = format!("{address}/")
         .parse()

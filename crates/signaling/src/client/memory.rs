@@ -66,7 +66,7 @@ impl Memory {
                 seat.participants.retain(|id| id != participant);
                 seat.away.retain(|id| id != participant);
             }
-            ServerMessage::ParticipantAway { participant } => {
+            ServerMessage::ParticipantAway { participant, .. } => {
                 insert(&mut seat.away, *participant);
             }
             ServerMessage::ParticipantBack { participant } => {
@@ -128,7 +128,10 @@ impl Memory {
                 seat.away.contains(&participant),
                 away.contains(&participant),
             ) {
-                (false, true) => news.push(ServerMessage::ParticipantAway { participant }),
+                (false, true) => news.push(ServerMessage::ParticipantAway {
+                    participant,
+                    reason: LeaveReason::Unknown,
+                }),
                 (true, false) => news.push(ServerMessage::ParticipantBack { participant }),
                 (true, true) | (false, false) => {}
             }
@@ -233,7 +236,10 @@ mod tests {
     fn comings_and_goings_are_told_as_if_the_connection_had_never_broken() {
         let mut memory = memory();
         memory.hear(&ServerMessage::ParticipantJoined { participant: 3 });
-        memory.hear(&ServerMessage::ParticipantAway { participant: 3 });
+        memory.hear(&ServerMessage::ParticipantAway {
+            participant: 3,
+            reason: LeaveReason::Timeout,
+        });
         let (news, _) = memory.resumed(&[2, 3, 4, 5], &[5], Some(0));
         assert_eq!(
             news,
@@ -245,7 +251,10 @@ mod tests {
                 ServerMessage::ParticipantJoined { participant: 4 },
                 ServerMessage::ParticipantJoined { participant: 5 },
                 ServerMessage::ParticipantBack { participant: 3 },
-                ServerMessage::ParticipantAway { participant: 5 },
+                ServerMessage::ParticipantAway {
+                    participant: 5,
+                    reason: LeaveReason::Unknown,
+                },
             ]
         );
         assert_eq!(memory.resumed(&[2, 3, 4, 5], &[5], Some(0)).0, []);

@@ -184,8 +184,11 @@ fn server_messages_look_as_documented() {
             r#"{"type":"resumed","room":4821,"participant":2,"participants":[1,2],"received":4}"#,
         ),
         (
-            ServerMessage::ParticipantAway { participant: 3 },
-            r#"{"type":"participantAway","participant":3}"#,
+            ServerMessage::ParticipantAway {
+                participant: 3,
+                reason: LeaveReason::Timeout,
+            },
+            r#"{"type":"participantAway","participant":3,"reason":"timeout"}"#,
         ),
         (
             ServerMessage::ParticipantBack { participant: 3 },

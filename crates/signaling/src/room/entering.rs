@@ -376,7 +376,12 @@ impl Rooms {
     }
 
     /// Keeps the seat of a connection that broke, if it can be resumed, and tells the others.
-    pub(super) fn keep_seat(&mut self, id: ConnectionId, now: Instant) -> bool {
+    pub(super) fn keep_seat(
+        &mut self,
+        id: ConnectionId,
+        reason: LeaveReason,
+        now: Instant,
+    ) -> bool {
         let Some((number, participant)) = self.place(id) else {
             return false;
         };
@@ -389,7 +394,10 @@ impl Rooms {
         };
         seat.presence = Presence::Away;
         self.away.insert((number, participant), now);
-        let away = ServerMessage::ParticipantAway { participant };
+        let away = ServerMessage::ParticipantAway {
+            participant,
+            reason,
+        };
         self.tell_room(number, participant, &away);
         true
     }

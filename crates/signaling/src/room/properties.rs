@@ -368,7 +368,7 @@ impl Model {
                     "announced once, and only to those who knew"
                 );
             }
-            ServerMessage::ParticipantAway { participant } => {
+            ServerMessage::ParticipantAway { participant, .. } => {
                 assert!(known.others.contains(&participant) && known.away.insert(participant));
             }
             ServerMessage::ParticipantBack { participant } => {

@@ -652,7 +652,10 @@ fn a_broken_connection_keeps_its_seat_and_misses_nothing() {
     world.say(ann.id, candidate(2));
     world.say(ann.id, candidate(2));
     world.say(ben.id, candidate(1));
-    let away = ServerMessage::ParticipantAway { participant: 2 };
+    let away = ServerMessage::ParticipantAway {
+        participant: 2,
+        reason: LeaveReason::Disconnected,
+    };
     assert_eq!(world.lose(&ben), [send(ann.id, away)]);
     assert_eq!(world.say(ann.id, candidate(2)), []);
     assert_eq!((world.rooms.away(), world.rooms.connections()), (1, 1));
@@ -713,7 +716,10 @@ fn the_silent_are_away_first() {
         world.say(ann.id, ClientMessage::Pong);
         heard.extend(world.pass(Duration::from_millis(500)));
     }
-    let away = ServerMessage::ParticipantAway { participant: 2 };
+    let away = ServerMessage::ParticipantAway {
+        participant: 2,
+        reason: LeaveReason::Timeout,
+    };
     assert!(heard.contains(&send(ann.id, away)));
     assert!(heard.contains(&Output::Close { connection: ben.id }));
 }
