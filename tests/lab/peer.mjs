@@ -8,9 +8,9 @@ import { eventually } from './process.mjs';
 /** A room code as people read it. */
 export const CODE = /\b\d{1,9}-[a-z]+-[a-z]+\b/;
 
-/** Starts a server on a free port of the loopback interface. */
-export async function startServer(lab, args = [], { profile } = {}) {
-  const port = await freePort();
+/** Starts a server on a free port of the loopback interface, or on the one that is given. */
+export async function startServer(lab, args = [], { profile, port: given } = {}) {
+  const port = given ?? await freePort();
   const program = lab.start(binary('ahoy-server', profile), ['--listen', `127.0.0.1:${port}`, ...args], { label: 'ahoy-server' });
   await eventually(() => listens(port), 20_000, 'ahoy-server listens').catch((error) => {
     throw new Error(`${error.message}\n${program.describe()}`);
