@@ -1,71 +1,13 @@
 //! The program itself: where it listens, whom it serves, how it ends.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+mod common;
+
+use std::io::Read;
 use std::time::Duration;
 
-use ahoy_signaling::{
-    ConnectOptions, Entry, ServerAddress, SignalingClient, SignalingError, SignalingLink,
-};
-
-struct Program {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    err: ChildStderr,
-}
-
-impl Program {
-    fn start(options: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ahoy-server"))
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        let err = child.stderr.take().expect("piped");
-        Self { child, out, err }
-    }
-
-    /// The address of the next line that the program prints.
-    fn address(&mut self) -> ServerAddress {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
-        let address = line
-            .trim_end()
-            .strip_prefix("ahoy-server listens on ")
-            .expect("where it listens");
-        address.parse().expect("an address")
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("kill runs").success());
-    }
-
-    /// Exit code and everything written to standard error.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        self.err.read_to_string(&mut log).expect("text");
-        (self.child.wait().expect("it ended").code(), log)
-    }
-}
-
-/// Leaves no program behind when a test fails.
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn connect(address: &ServerAddress, entry: Entry) -> Result<SignalingLink, SignalingError> {
-    SignalingClient::connect(address, entry, &ConnectOptions::default()).await
-}
+use ahoy_signaling::{Entry, SignalingError};
+use common::{Program, connect};
 
 #[tokio::test]
 async fn it_serves_rooms_and_ends_gracefully_on_a_signal() {

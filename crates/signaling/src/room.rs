@@ -49,6 +49,7 @@ use crate::message::{
 };
 use crate::room_code::RoomNumber;
 use address::Addresses;
+pub(crate) use address::group;
 use entering::Claim;
 use limits::{Bucket, MAX_STRIKES, cost};
 pub use limits::{Heartbeat, Limits, Opening, Rate};
@@ -129,7 +130,7 @@ impl Rooms {
     ///
     /// [`ErrorCode::TooManyConnections`], after which the connection is not known here.
     pub fn connect(&mut self, ip: IpAddr, now: Instant) -> Result<ConnectionId, ErrorCode> {
-        let address = address::group(ip);
+        let address = group(ip);
         let per_address = self.limits.connections_per_address;
         if self.connections.len() >= self.limits.connections
             || !self

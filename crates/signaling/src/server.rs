@@ -5,7 +5,11 @@
 //! across an `await`, so that everybody sees everything in the same order.
 
 mod connection;
+mod counts;
+mod entrance;
 mod handshake;
+mod ice;
+mod relayed;
 mod state;
 
 use std::future::Future;
@@ -19,6 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::{Heartbeat, Limits};
+pub use counts::Counts;
+pub use entrance::Entrance;
+pub use ice::{IceServerList, IceServerSource};
 use state::State;
 
 /// Longest time between two looks at who is silent; shorter when the heartbeat is.
@@ -59,10 +66,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server without rooms.
+    /// A server without rooms that tells of no ICE servers.
     pub fn new(config: ServerConfig) -> Self {
+        Self::with_ice_servers(config, Arc::new(()))
+    }
+
+    /// A server without rooms that tells clients of the ICE servers of `source`.
+    pub fn with_ice_servers(config: ServerConfig, source: Arc<dyn IceServerSource>) -> Self {
         Self {
-            state: Arc::new(State::new(config)),
+            state: Arc::new(State::new(config, source)),
         }
     }
 
@@ -77,6 +89,21 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        self.serve_at(listener, Entrance::default(), shutdown).await
+    }
+
+    /// As [`Server::serve`], for a listener with TLS, a reverse proxy before it or a relay behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::serve`].
+    pub async fn serve_at(
+        &self,
+        listener: TcpListener,
+        entrance: Entrance,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let entrance = Arc::new(entrance);
         listener.local_addr()?;
         let (closing, _) = watch::channel(false);
         let mut connections = JoinSet::new();
@@ -93,7 +120,12 @@ impl Server {
                 accepted = accept(&listener, accept_from) => match accepted {
                     Ok(stream) => {
                         accept_pause = MIN_ACCEPT_PAUSE;
-                        connections.spawn(connection::run(Arc::clone(&self.state), stream, closing.subscribe()));
+                        connections.spawn(connection::run(
+                            Arc::clone(&self.state),
+                            stream,
+                            Arc::clone(&entrance),
+                            closing.subscribe(),
+                        ));
                     }
                     Err(error) if concerns_one_connection(&error) => {}
                     Err(error) => {
@@ -122,6 +154,11 @@ impl Server {
         self.state.load()
     }
 
+    /// What the server has done so far.
+    pub fn counts(&self) -> Counts {
+        self.state.counts()
+    }
+
     fn tick_interval(&self) -> Duration {
         (self.state.config().heartbeat.ping_interval / 4).clamp(Duration::from_millis(1), MAX_TICK)
     }
@@ -134,6 +171,10 @@ pub struct Load {
     pub rooms: usize,
     /// Connections, in rooms or not.
     pub connections: usize,
+    /// Seats that are kept for broken connections.
+    pub away: usize,
+    /// Connections that are passed on to the relay.
+    pub relayed: usize,
 }
 
 async fn accept(listener: &TcpListener, from: Instant) -> io::Result<TcpStream> {

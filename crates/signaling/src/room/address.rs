@@ -75,7 +75,7 @@ impl Addresses {
 }
 
 /// Addresses that count as one: an IPv6 host has a whole /64 network to itself (RFC 6177).
-pub(super) fn group(ip: IpAddr) -> IpAddr {
+pub(crate) fn group(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {
             let [a, b, c, d, ..] = ip.segments();

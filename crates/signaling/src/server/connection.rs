@@ -1,6 +1,7 @@
 //! One connection from its first byte to its last.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
+use super::entrance::Entrance;
 use super::handshake::{Admission, Socket, accept};
+use super::relayed::pass_on;
 use super::state::{Outbox, State};
 use crate::message::{ClientMessage, ErrorCode, LeaveReason, MessageError, ServerMessage};
-use crate::room::ConnectionId;
+use crate::room::{ConnectionId, group};
 
 /// How long a client may take for its handshake: shorter than the silence that ends a connection.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -26,32 +29,110 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a client may take to answer our goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(state: Arc<State>, stream: TcpStream, closing: watch::Receiver<bool>) {
+pub(super) async fn run(
+    state: Arc<State>,
+    stream: TcpStream,
+    entrance: Arc<Entrance>,
+    closing: watch::Receiver<bool>,
+) {
     // A connection that is gone already has no address.
     let Ok(peer) = stream.peer_addr() else { return };
+    let peer = peer.ip().to_canonical();
     // Candidates are small and each one counts: no waiting for more to send (RFC 9293 3.7.4).
     let _ = stream.set_nodelay(true);
-    match state.connect(peer.ip().to_canonical()) {
-        Ok((id, outbox)) => {
-            Connection {
-                state,
-                id,
-                outbox,
-                closing,
-            }
-            .run(stream)
-            .await
-        }
-        Err(_) => {
-            let _ = timeout(REFUSAL_TIMEOUT, accept(stream, Admission::Full)).await;
-        }
-    }
+    // Whom a proxy speaks for is known when its headers have been read.
+    let proxied = entrance.is_proxy(peer);
+    let admitted = if proxied {
+        None
+    } else {
+        Admitted::new(&state, peer)
+    };
+    let (permit, patience) = match &admitted {
+        Some(_) => (None, HANDSHAKE_TIMEOUT),
+        None => match state.unknown() {
+            Some(permit) if proxied => (Some(permit), HANDSHAKE_TIMEOUT),
+            Some(permit) => (Some(permit), REFUSAL_TIMEOUT),
+            None => return,
+        },
+    };
+    // Apart from the rest, so that its memory is given back when it is done.
+    let arriving = Box::pin(arrive(&state, stream, entrance, peer, admitted));
+    let Ok(Some(Arrived { socket, admitted })) = timeout(patience, arriving).await else {
+        return;
+    };
+    drop(permit);
+    Connection { admitted, closing }.run(socket).await;
 }
 
-struct Connection {
+/// A connection that the rooms know of.
+struct Admitted {
     state: Arc<State>,
     id: ConnectionId,
     outbox: Outbox,
+}
+
+impl Admitted {
+    fn new(state: &Arc<State>, ip: IpAddr) -> Option<Self> {
+        let (id, outbox) = state.connect(ip).ok()?;
+        Some(Self {
+            state: Arc::clone(state),
+            id,
+            outbox,
+        })
+    }
+}
+
+/// Puts the connection out of its room even if the task is cut off.
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.state.disconnect(self.id, LeaveReason::Disconnected);
+    }
+}
+
+/// A client whose handshake is done.
+struct Arrived {
+    socket: Socket,
+    admitted: Admitted,
+}
+
+/// From the first byte to the end of the handshake. `None` when there is no client to talk to.
+async fn arrive(
+    state: &Arc<State>,
+    tcp: TcpStream,
+    entrance: Arc<Entrance>,
+    peer: IpAddr,
+    mut admitted: Option<Admitted>,
+) -> Option<Arrived> {
+    let mut stream = entrance.open(tcp).await.ok()?;
+    if let Some(relay) = entrance.turn
+        && stream.is_for_relay().await.ok()?
+    {
+        drop(admitted);
+        let pass = state.relay(group(peer))?;
+        // A task of its own: this one ends with the handshake's time.
+        tokio::spawn(pass_on(stream, relay, pass));
+        return None;
+    }
+    let proxied = entrance.is_proxy(peer);
+    let admit = |forwarded: &[&str]| {
+        if proxied && admitted.is_none() {
+            admitted = Admitted::new(state, entrance.client(peer, forwarded));
+        }
+        if admitted.is_some() {
+            Admission::Open
+        } else {
+            Admission::Full
+        }
+    };
+    let socket = accept(stream, state.config().web_pages, admit).await.ok()?;
+    Some(Arrived {
+        socket,
+        admitted: admitted?,
+    })
+}
+
+struct Connection {
+    admitted: Admitted,
     closing: watch::Receiver<bool>,
 }
 
@@ -66,42 +147,30 @@ enum End {
     Broken,
 }
 
-/// Puts the connection out of its room even if the task is cut off.
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.state.disconnect(self.id, LeaveReason::Disconnected);
-    }
-}
-
 impl Connection {
-    async fn run(mut self, stream: TcpStream) {
-        let admission = Admission::Open {
-            web_pages: self.state.config().web_pages,
-        };
-        let Ok(Ok(mut socket)) = timeout(HANDSHAKE_TIMEOUT, accept(stream, admission)).await else {
-            return;
-        };
-        tracing::debug!(connection = ?self.id, "connected");
+    async fn run(mut self, mut socket: Socket) {
+        let (state, id) = (Arc::clone(&self.admitted.state), self.admitted.id);
+        tracing::debug!(connection = ?id, "connected");
         let end = self.converse(&mut socket).await;
-        tracing::debug!(connection = ?self.id, ?end, "disconnecting");
+        tracing::debug!(connection = ?id, ?end, "disconnecting");
         match end {
             End::Dismissed => {
                 self.say_last_words(&mut socket).await;
                 say_goodbye(socket).await;
             }
             End::Closed => {
-                self.state.disconnect(self.id, LeaveReason::Left);
+                state.disconnect(id, LeaveReason::Left);
                 say_goodbye(socket).await;
             }
             // The others are told before the socket is tidied up.
-            End::Broken => self.state.disconnect(self.id, LeaveReason::Disconnected),
+            End::Broken => state.disconnect(id, LeaveReason::Disconnected),
         }
     }
 
     async fn converse(&mut self, socket: &mut Socket) -> End {
         loop {
             let step = tokio::select! {
-                message = self.outbox.next() => match message {
+                message = self.admitted.outbox.next() => match message {
                     Some(message) => write(socket, message).await,
                     None => Err(End::Dismissed),
                 },
@@ -121,19 +190,26 @@ impl Connection {
     fn read(&self, frame: Option<Result<Message, WsError>>) -> Result<(), End> {
         match frame {
             Some(Ok(Message::Text(text))) => {
-                self.state
-                    .handle(self.id, ClientMessage::parse(&text), text.len());
+                self.admitted.state.handle(
+                    self.admitted.id,
+                    ClientMessage::parse(&text),
+                    text.len(),
+                );
                 Ok(())
             }
             Some(Ok(Message::Binary(bytes))) => {
-                self.state
-                    .handle(self.id, Err(MessageError::NotAMessage), bytes.len());
+                self.admitted.state.handle(
+                    self.admitted.id,
+                    Err(MessageError::NotAMessage),
+                    bytes.len(),
+                );
                 Ok(())
             }
             // The library answers pings; here they are signs of life that cost as much as ours.
             Some(Ok(Message::Ping(bytes) | Message::Pong(bytes))) => {
-                self.state
-                    .handle(self.id, Ok(ClientMessage::Pong), bytes.len());
+                self.admitted
+                    .state
+                    .handle(self.admitted.id, Ok(ClientMessage::Pong), bytes.len());
                 Ok(())
             }
             Some(Ok(Message::Close(_))) => Err(End::Closed),
@@ -150,14 +226,16 @@ impl Connection {
 
     /// For what makes the rest of the stream unreadable.
     fn put_out(&self, code: ErrorCode) -> Result<(), End> {
-        self.state.put_out(self.id, code);
+        self.admitted.state.put_out(self.admitted.id, code);
         Err(End::Dismissed)
     }
 
     /// Sends what is left in the outbox, which has ended when the rooms closed the connection.
     async fn say_last_words(&mut self, socket: &mut Socket) {
-        self.state.disconnect(self.id, LeaveReason::Disconnected);
-        while let Some(message) = self.outbox.next().await {
+        self.admitted
+            .state
+            .disconnect(self.admitted.id, LeaveReason::Disconnected);
+        while let Some(message) = self.admitted.outbox.next().await {
             if write(socket, message).await.is_err() {
                 return;
             }

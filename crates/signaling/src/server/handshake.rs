@@ -1,6 +1,5 @@
 //! The WebSocket handshake: who is an Ahoy client, and who learns why not.
 
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::{
@@ -10,22 +9,29 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
+use super::entrance::{FORWARDED_FOR, Stream};
 use crate::message::{MAX_MESSAGE, SUBPROTOCOL};
 
 /// The library's own 128 KiB per connection would be 2 GB for the connections that a process can
 /// have; messages are mostly shorter than this.
 const READ_BUFFER: usize = 4 * 1024;
 
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// Why a client is not let in although its handshake may be fine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    Open { web_pages: bool },
+    Open,
     Full,
 }
 
-pub(super) async fn accept(stream: TcpStream, admission: Admission) -> Result<Socket, WsError> {
+/// The handshake. `admit` is asked about a client that speaks our protocol, with the
+/// `X-Forwarded-For` headers of its request.
+pub(super) async fn accept(
+    stream: Stream,
+    web_pages: bool,
+    mut admit: impl FnMut(&[&str]) -> Admission + Unpin,
+) -> Result<Socket, WsError> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(READ_BUFFER)
@@ -35,7 +41,8 @@ pub(super) async fn accept(stream: TcpStream, admission: Admission) -> Result<So
         clippy::result_large_err,
         reason = "the library's callback is declared so"
     )]
-    let check = |request: &Request, response: Response| decide(admission, request, response);
+    let check =
+        |request: &Request, response: Response| decide(web_pages, &mut admit, request, response);
     accept_hdr_async_with_config(stream, check, Some(config)).await
 }
 
@@ -44,7 +51,8 @@ pub(super) async fn accept(stream: TcpStream, admission: Admission) -> Result<So
     reason = "the library's callback is declared so"
 )]
 fn decide(
-    admission: Admission,
+    web_pages: bool,
+    admit: &mut impl FnMut(&[&str]) -> Admission,
     request: &Request,
     mut response: Response,
 ) -> Result<Response, ErrorResponse> {
@@ -60,15 +68,21 @@ fn decide(
             "This server speaks the WebSocket subprotocol ahoy.1.\n",
         ));
     }
-    match admission {
+    if !web_pages && request.headers().contains_key(ORIGIN) {
+        return Err(refusal(StatusCode::FORBIDDEN, "Not for web pages.\n"));
+    }
+    let forwarded: Vec<&str> = request
+        .headers()
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    match admit(&forwarded) {
         Admission::Full => Err(refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "Too many connections.\n",
         )),
-        Admission::Open { web_pages: false } if request.headers().contains_key(ORIGIN) => {
-            Err(refusal(StatusCode::FORBIDDEN, "Not for web pages.\n"))
-        }
-        Admission::Open { .. } => {
+        Admission::Open => {
             response.headers_mut().insert(
                 SEC_WEBSOCKET_PROTOCOL,
                 HeaderValue::from_static(SUBPROTOCOL),

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::counts::Counts;
+use super::ice::IceServerSource;
+use super::relayed::{Pass, Relayed};
 use super::{Load, ServerConfig};
 use crate::message::{ClientMessage, ErrorCode, LeaveReason, MessageError};
 use crate::room::{ConnectionId, Output, Rooms};
@@ -21,10 +24,17 @@ const OUTBOX_MESSAGES: usize = 512;
 /// Their bytes: what one slow reader may cost in memory.
 const OUTBOX_BYTES: usize = 1024 * 1024;
 
+/// Connections that count for nobody: they last for a handshake, so this many are hundreds per
+/// second, and they cannot use up the system's files.
+const MAX_UNKNOWN: usize = 1_024;
+
 #[derive(Debug)]
 pub(super) struct State {
     config: ServerConfig,
     shared: Mutex<Shared>,
+    relayed: Arc<Relayed>,
+    /// Connections that are being refused, and those from proxies whose client is not known yet.
+    unknown: Arc<Semaphore>,
     shared_rooms: watch::Sender<usize>,
 }
 
@@ -32,6 +42,8 @@ pub(super) struct State {
 struct Shared {
     rooms: Rooms,
     outboxes: HashMap<ConnectionId, OutboxSender>,
+    ice: Arc<dyn IceServerSource>,
+    counts: Counts,
 }
 
 /// The receiving end of a connection's queue. It ends when the connection is to be closed.
@@ -48,14 +60,18 @@ struct OutboxSender {
 }
 
 impl State {
-    pub(super) fn new(config: ServerConfig) -> Self {
+    pub(super) fn new(config: ServerConfig, ice: Arc<dyn IceServerSource>) -> Self {
         let rooms = Rooms::new(config.limits, config.heartbeat, rand::make_rng::<StdRng>());
         Self {
             config,
             shared: Mutex::new(Shared {
                 rooms,
                 outboxes: HashMap::new(),
+                ice,
+                counts: Counts::default(),
             }),
+            relayed: Arc::default(),
+            unknown: Arc::new(Semaphore::new(MAX_UNKNOWN)),
             shared_rooms: watch::Sender::new(0),
         }
     }
@@ -68,7 +84,12 @@ impl State {
         let (sender, messages) = mpsc::channel(OUTBOX_MESSAGES);
         let bytes = Arc::new(AtomicUsize::new(0));
         self.with(|shared, now| {
-            let id = shared.rooms.connect(ip, now)?;
+            let connected = shared.rooms.connect(ip, now);
+            match connected {
+                Ok(_) => shared.counts.connections += 1,
+                Err(_) => shared.counts.connections_refused += 1,
+            }
+            let id = connected?;
             shared.outboxes.insert(
                 id,
                 OutboxSender {
@@ -86,7 +107,11 @@ impl State {
         message: Result<ClientMessage, MessageError>,
         length: usize,
     ) {
-        self.with(|shared, now| shared.rooms.handle(id, message, length, now));
+        self.with(|shared, now| {
+            shared.counts.messages_received += 1;
+            shared.counts.bytes_received += length as u64;
+            shared.rooms.handle(id, message, length, now);
+        });
     }
 
     pub(super) fn put_out(&self, id: ConnectionId, code: ErrorCode) {
@@ -112,7 +137,30 @@ impl State {
         self.with(|shared, _| Load {
             rooms: shared.rooms.rooms(),
             connections: shared.rooms.connections(),
+            away: shared.rooms.away(),
+            relayed: self.relayed.count(),
         })
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.with(|shared, _| shared.counts.clone())
+    }
+
+    /// A place among the connections that are passed on to the relay.
+    pub(super) fn relay(&self, from: IpAddr) -> Option<Pass> {
+        let limits = &self.config.limits;
+        let (in_all, per_address) = (limits.connections, limits.connections_per_address);
+        let pass = self.relayed.pass(from, in_all, per_address);
+        self.with(|shared, _| match pass {
+            Some(_) => shared.counts.connections_relayed += 1,
+            None => shared.counts.connections_refused += 1,
+        });
+        pass
+    }
+
+    /// A place for a connection that counts for no client (yet).
+    pub(super) fn unknown(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.unknown).try_acquire_owned().ok()
     }
 
     /// Does something with the rooms and carries out what follows from it, in order.
@@ -133,11 +181,20 @@ impl Shared {
     fn deliver(&mut self, now: Instant) {
         while let Some(output) = self.rooms.poll_output() {
             match output {
-                Output::Send { to, message } => {
+                Output::Send { to, mut message } => {
                     let Some(outbox) = self.outboxes.get(&to) else {
                         continue;
                     };
-                    if !outbox.push(message.to_json().into()) {
+                    if message.has_ice_servers() {
+                        let list = self.ice.issue();
+                        message.set_ice_servers(list.servers, list.lifetime);
+                    }
+                    let json = message.to_json();
+                    self.counts.messages_sent += 1;
+                    self.counts.bytes_sent += json.len() as u64;
+                    self.counts.sent(&message);
+                    if !outbox.push(json.into()) {
+                        self.counts.slow_readers += 1;
                         tracing::debug!("closed a connection that does not take its messages");
                         self.outboxes.remove(&to);
                         self.rooms.disconnect(to, LeaveReason::Removed, now);
