@@ -8,6 +8,7 @@ mod connection;
 mod handshake;
 mod state;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::{Heartbeat, Limits};
+use crate::room_code::RoomNumber;
 use state::State;
 
 /// Longest time between two looks at who is silent; shorter when the heartbeat is.
@@ -112,8 +114,8 @@ impl Server {
         Ok(())
     }
 
-    /// How many open rooms are to be reached from the network.
-    pub fn shared_rooms(&self) -> watch::Receiver<usize> {
+    /// Open rooms that are to be reached from the network.
+    pub fn shared_rooms(&self) -> watch::Receiver<BTreeSet<RoomNumber>> {
         self.state.shared_rooms()
     }
 
