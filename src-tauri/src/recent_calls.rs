@@ -146,6 +146,7 @@ mod tests {
                 code: code.to_owned(),
                 link: format!("ahoy://calls.example:8443/{code}"),
                 reach: Reach::Server,
+                instead_of: None,
             }),
             participants: participants.collect(),
             local: LocalView::default(),

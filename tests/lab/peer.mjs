@@ -21,7 +21,8 @@ export async function startServer(lab, args = [], { profile, port: given } = {})
 /**
  * Starts a participant. `command`: `call` or `join`. `options`: `code`, `server` (URL), `camera`,
  * `microphone`, `speaker` (texts of the command line), `saveVideo`, `resolution`, `duration`,
- * `stats` (paths and texts), `env`, `args`. Devices are off unless asked for.
+ * `stats` (paths and texts), `env`, `args`, `computer` (one of `startNetworkOf`, otherwise this one).
+ * Devices are off unless asked for.
  */
 export function startPeer(lab, command, options = {}) {
   const args = [command];
@@ -39,7 +40,8 @@ export function startPeer(lab, command, options = {}) {
   };
   for (const [flag, value] of Object.entries(flags)) if (value !== undefined) args.push(`--${flag}`, value);
   args.push(...(options.args ?? []));
-  const program = lab.start(binary('ahoy-peer', options.profile), args,
+  const [file, ...before] = [...(options.computer?.enter ?? []), binary('ahoy-peer', options.profile)];
+  const program = lab.start(file, [...before, ...args],
     { env: { RUST_LOG: process.env.RUST_LOG, ...options.env }, label: `ahoy-peer ${command} (${options.name ?? ''})` });
   return new Peer(program, options);
 }

@@ -322,11 +322,11 @@ export type EndReason =
 "hungUp" | 
 /**  Everybody else left. */
 "everyoneLeft" | 
-/**  No room has this number. */
+/**  No room has this number, neither at the server nor on the local network. */
 "unknownRoom" | 
 /**  Ten people are in it. */
 "roomFull" | 
-/**  Nothing answers at the server's address. */
+/**  Nothing answers at the server's address, and the local network does not help either. */
 "serverUnreachable" | 
 /**  Something answers there, but it is no Ahoy server or speaks another version. */
 "notAnAhoyServer" | 
@@ -437,6 +437,11 @@ export type InviteView = {
 	link: string,
 	/**  How far it reaches. */
 	reach: Reach,
+	/**
+	 *  Host of the configured server, which cannot be reached: this computer stands in for it, so
+	 *  that at least the local network can join.
+	 */
+	insteadOf: string | null,
 };
 
 /**  Our own side. */
@@ -653,7 +658,7 @@ export type QualityView = {
 export type Reach = 
 /**  Other windows on this computer. */
 "thisComputer" | 
-/**  Computers on the same network, by invite link. */
+/**  Computers on the same network, by code or invite link. */
 "localNetwork" | 
 /**  Wherever the configured server can be reached. */
 "server";

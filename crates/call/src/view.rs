@@ -48,11 +48,11 @@ pub enum EndReason {
     HungUp,
     /// Everybody else left.
     EveryoneLeft,
-    /// No room has this number.
+    /// No room has this number, neither at the server nor on the local network.
     UnknownRoom,
     /// Ten people are in it.
     RoomFull,
-    /// Nothing answers at the server's address.
+    /// Nothing answers at the server's address, and the local network does not help either.
     ServerUnreachable,
     /// Something answers there, but it is no Ahoy server or speaks another version.
     NotAnAhoyServer,
@@ -71,7 +71,7 @@ pub enum EndReason {
 pub enum Reach {
     /// Other windows on this computer.
     ThisComputer,
-    /// Computers on the same network, by invite link.
+    /// Computers on the same network, by code or invite link.
     LocalNetwork,
     /// Wherever the configured server can be reached.
     Server,
@@ -88,6 +88,9 @@ pub struct InviteView {
     pub link: String,
     /// How far it reaches.
     pub reach: Reach,
+    /// Host of the configured server, which cannot be reached: this computer stands in for it, so
+    /// that at least the local network can join.
+    pub instead_of: Option<String>,
 }
 
 /// The W3C states of one peer connection (webrtc-pc section 4.3), in the specification's words.

@@ -43,7 +43,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct CallOptions {
-    /// Without --server: let the invite link work for others on the local network as well
+    /// Without --server, or where it does not answer: let the code and the invite link work for
+    /// others on the local network
     #[arg(long)]
     pub(crate) share_on_network: bool,
 

@@ -58,7 +58,8 @@ impl Failure {
             EndReason::HungUp | EndReason::EveryoneLeft => return None,
             EndReason::UnknownRoom => (
                 Exit::Room,
-                "No room has this number: check the code, or ask for a new one.",
+                "No room has this number, on the server or on this network: check the code, or ask for \
+                 a new one.",
             ),
             EndReason::RoomFull => (
                 Exit::Room,

@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use crate::address::ServerAddress;
 use crate::client::{ConnectOptions, SignalingClient};
+use crate::discovery::{Advertiser, Discovery, NearbyServers};
 use crate::room::{Limits, Opening};
 use crate::server::{Server, ServerConfig};
 pub use network::lan_addresses;
@@ -53,6 +54,8 @@ pub struct EmbeddedConfig {
     pub ports: RangeInclusive<u16>,
     /// The server, if this window is the one that hosts it.
     pub server: ServerConfig,
+    /// How shared rooms are announced and found on the local network.
+    pub discovery: Discovery,
 }
 
 impl Default for EmbeddedConfig {
@@ -68,6 +71,7 @@ impl Default for EmbeddedConfig {
                 web_pages: false,
                 ..ServerConfig::default()
             },
+            discovery: Discovery::default(),
         }
     }
 }
@@ -203,6 +207,14 @@ impl EmbeddedServer {
             .unwrap_or_default()
     }
 
+    /// The servers inside windows of other computers on this network.
+    pub fn nearby(&self) -> NearbyServers {
+        NearbyServers {
+            discovery: self.config.discovery,
+            ports: self.config.ports.clone(),
+        }
+    }
+
     /// Ends the server if this process hosts it, and waits until its connections are closed.
     pub async fn shutdown(self) {
         if let Some(Place::Hosting(Host {
@@ -228,7 +240,7 @@ impl EmbeddedServer {
         for port in ports {
             match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
                 Ok(listener) => {
-                    return Ok(Place::Hosting(host(listener, port, self.config.server)));
+                    return Ok(Place::Hosting(host(listener, port, &self.config)));
                 }
                 Err(error) => source = error,
             }
@@ -250,13 +262,14 @@ impl Place {
     }
 }
 
-fn host(listener: TcpListener, port: u16, config: ServerConfig) -> Host {
-    let server = Server::new(config);
+fn host(listener: TcpListener, port: u16, config: &EmbeddedConfig) -> Host {
+    let server = Server::new(config.server);
+    let advertiser = Advertiser::new(config.discovery, port);
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server.clone();
     let task = tokio::spawn(async move {
         let (stop_lan, lan_stopped) = oneshot::channel::<()>();
-        let lan = tokio::spawn(lan::share(serving.clone(), port, lan_stopped));
+        let lan = tokio::spawn(lan::share(serving.clone(), port, advertiser, lan_stopped));
         let stopped = async {
             // Sent or dropped: both mean the end.
             let _ = stopped.await;

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod client;
+pub mod discovery;
 pub mod embedded;
 pub mod invite;
 pub mod message;
@@ -23,6 +24,7 @@ pub use client::{
     ConnectOptions, Entry, LastingLink, Reconnect, Seat, SignalingClient, SignalingError,
     SignalingEvent, SignalingEvents, SignalingLink, SignalingReceiver, SignalingSender,
 };
+pub use discovery::NearbyServers;
 pub use embedded::{EmbeddedConfig, EmbeddedServer};
 pub use invite::Invite;
 pub use message::{ClientMessage, ServerMessage};

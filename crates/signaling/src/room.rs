@@ -38,7 +38,7 @@ mod number;
 mod properties;
 mod seat;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ pub struct Rooms {
     rooms: BTreeMap<RoomNumber, Room>,
     addresses: Addresses,
     outputs: VecDeque<Output>,
-    shared_rooms: usize,
+    shared_rooms: BTreeSet<RoomNumber>,
     /// Seats without a connection, and since when.
     away: BTreeMap<(RoomNumber, ParticipantId), Instant>,
     /// What all messages together take that are kept for seats.
@@ -118,7 +118,7 @@ impl Rooms {
             rooms: BTreeMap::new(),
             addresses: Addresses::default(),
             outputs: VecDeque::new(),
-            shared_rooms: 0,
+            shared_rooms: BTreeSet::new(),
             away: BTreeMap::new(),
             held_bytes: 0,
         }
@@ -243,9 +243,9 @@ impl Rooms {
         self.connections.len()
     }
 
-    /// How many open rooms are to be reached from the network.
-    pub fn shared_rooms(&self) -> usize {
-        self.shared_rooms
+    /// Open rooms that are to be reached from the network.
+    pub fn shared_rooms(&self) -> &BTreeSet<RoomNumber> {
+        &self.shared_rooms
     }
 
     /// How many seats are kept for somebody whose connection broke.

@@ -12,6 +12,7 @@ mod ice;
 mod relayed;
 mod state;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::{Heartbeat, Limits};
+use crate::room_code::RoomNumber;
 pub use counts::Counts;
 pub use entrance::Entrance;
 pub use ice::{IceServerList, IceServerSource};
@@ -144,8 +146,8 @@ impl Server {
         Ok(())
     }
 
-    /// How many open rooms are to be reached from the network.
-    pub fn shared_rooms(&self) -> watch::Receiver<usize> {
+    /// Open rooms that are to be reached from the network.
+    pub fn shared_rooms(&self) -> watch::Receiver<BTreeSet<RoomNumber>> {
         self.state.shared_rooms()
     }
 

@@ -8,7 +8,7 @@ import { DEFAULT_SETTINGS, type Settings } from "../state/settings";
 import { RATES, SCENES, SceneStream } from "./scenes";
 
 const WORDS = ["amber", "anchor", "apple", "banjo", "brisk", "cedar", "comet", "heron", "maple", "otter", "quiet", "river", "velvet", "warm"];
-const INVITE = { code: "4821-amber-otter", link: "ahoy+ws://192.168.1.20:24642/4821#amber-otter", reach: "localNetwork" } as const;
+const INVITE = { code: "4821-amber-otter", link: "ahoy+ws://192.168.1.20:24642/4821#amber-otter", reach: "localNetwork", insteadOf: null } as const;
 const NAMES = ["Jon", "Ines", "Adaeze", "Kenji", "Mateo", "Priya", "Lena", "Tomasz", "Yuki"];
 
 export interface Fake {
@@ -220,7 +220,12 @@ export function createFake(scenario: string): Backend {
         fake.view({ state: { name: "joining" }, signaling: "connecting" });
         break;
       case "waiting":
-        fake.view({ state: { name: "waiting" }, invite: { ...INVITE, reach: (value || "localNetwork") as "server" }, participant: 1, signaling: "joined" });
+        fake.view({
+          state: { name: "waiting" },
+          invite: value === "instead" ? { ...INVITE, insteadOf: "call.example.org" } : { ...INVITE, reach: (value || "localNetwork") as "server" },
+          participant: 1,
+          signaling: "joined",
+        });
         break;
       case "connecting":
         fake.join(1, { cameraOn: true, states: { connection: "connecting", iceConnection: "checking", iceGathering: "gathering", signaling: "stable" } });

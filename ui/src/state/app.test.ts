@@ -10,7 +10,7 @@ import { NOTE_MS } from "./notes";
 import { DEFAULT_SETTINGS } from "./settings";
 import { words } from "./words";
 
-const CODE = { code: "4821-amber-otter", link: "ahoy://example.org/4821#amber-otter", reach: "server" as const };
+const CODE = { code: "4821-amber-otter", link: "ahoy://example.org/4821#amber-otter", reach: "server" as const, insteadOf: null };
 const jon: ParticipantView = {
   id: 2,
   name: "Jon",

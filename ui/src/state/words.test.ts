@@ -5,7 +5,7 @@ import messages from "../../messages/en.json";
 import type { CodeProblemKind, DeviceKind, DeviceProblem, EndReason, NoticeCode } from "../bindings";
 import { connectingStep, connectionText, pictureLabel } from "./connection";
 import { NO_CALL } from "./screen";
-import { callProblem, codeProblem, day, deviceProblem, deviceReplaced, deviceReturned, duration, endAdvice, endReason, notice, people, refused } from "./words";
+import { callProblem, codeProblem, day, deviceProblem, deviceReplaced, deviceReturned, duration, endAdvice, endReason, notice, people, reach, refused } from "./words";
 
 const KINDS: DeviceKind[] = ["camera", "microphone", "speaker"];
 const PROBLEMS: DeviceProblem[] = ["notFound", "busy", "denied", "lost", "unsupported", "file", "failed"];
@@ -64,6 +64,12 @@ describe("sentences", () => {
     }
     expect(problem("serverUnreachable", { name: "a", kept: false }).title).toBe("The server in the invite link does not answer");
     expect(problem("roomFull", { name: "a", kept: false })).toEqual(problem("roomFull", null));
+  });
+
+  it("say how far an invite reaches, and what it stands in for", () => {
+    const texts = (["thisComputer", "localNetwork", "server"] as const).map((kind) => reach(kind, "call.example.org", null));
+    expect(new Set(texts).size).toBe(3);
+    expect(reach("localNetwork", "192.168.1.20", "call.example.org")).toContain("call.example.org does not answer, so this works on this network only.");
   });
 
   it("count time as people do", () => {

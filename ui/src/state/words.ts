@@ -329,8 +329,12 @@ export function notice({ code, file }: Notice): Sentence {
   }
 }
 
-/** How far an invite reaches. `server` is the configured server's name. */
-export function reach(reach: Reach, server: string): string {
+/**
+ * How far an invite reaches. `server` is the name of the one in its link, `insteadOf` that of the
+ * configured one where it does not answer.
+ */
+export function reach(reach: Reach, server: string, insteadOf: string | null): string {
+  if (insteadOf !== null) return m.reach_instead({ server: insteadOf });
   switch (reach) {
     case "thisComputer":
       return m.reach_this_computer();

@@ -1,6 +1,8 @@
 //! The way to the server: finds it, enters the room, and turns its messages into what the engine
 //! understands.
 
+mod nearby;
+
 use std::sync::Arc;
 
 use ahoy_signaling::address::ServerAddress;
@@ -63,6 +65,8 @@ pub(super) struct Joined {
     pub(super) sender: SignalingSender,
     pub(super) reach: Reach,
     pub(super) invite_server: ServerAddress,
+    /// Host of the configured server, which cannot be reached: the room is on this computer instead.
+    pub(super) instead_of: Option<String>,
     /// The server is on this computer, so that participants may be as well.
     pub(super) on_this_computer: bool,
 }
@@ -87,7 +91,7 @@ impl Link {
     {
         let embedded = Arc::clone(embedded);
         let task = tokio::spawn(async move {
-            match enter(request, server, &embedded).await {
+            match nearby::enter(request, server, &embedded).await {
                 Ok((joined, events)) => {
                     report(LinkOutput::Joined(joined)).await;
                     listen(events, report).await;
@@ -143,7 +147,8 @@ impl Drop for Link {
     }
 }
 
-async fn enter(
+/// Enters a room at `server`, or at the server of this computer.
+async fn enter_at(
     request: LinkRequest,
     server: Option<ServerAddress>,
     embedded: &EmbeddedServer,
@@ -173,6 +178,7 @@ async fn enter(
         sender: link.sender,
         reach,
         invite_server,
+        instead_of: None,
         on_this_computer,
     };
     Ok((joined, link.events))

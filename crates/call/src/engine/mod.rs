@@ -139,8 +139,9 @@ impl Engine {
     }
 
     /// Creates a room and waits in it. Hangs up first if there is a call. Without a configured
-    /// server, `share_on_network` decides whether the embedded server can be reached from the
-    /// local network while this room is open.
+    /// server, or where it does not answer, `share_on_network` decides whether the embedded server
+    /// can be reached from the local network while this room is open; see
+    /// [`InviteView::instead_of`](crate::view::InviteView::instead_of).
     ///
     /// # Errors
     /// [`EngineStopped`], like every command. What goes wrong with the call is in the view.

@@ -343,6 +343,7 @@ impl EngineTask {
                 link: invite.link().unwrap_or_default(),
                 code: invite.code.to_string(),
                 reach: joined.reach,
+                instead_of: joined.instead_of,
             });
         }
         self.session.joined(&[], Instant::now());

@@ -29,6 +29,11 @@ impl Announcer {
             self.invited = true;
             lines.push(format!("Code: {}", invite.code));
             lines.push(format!("Link: {}", invite.link));
+            if let Some(server) = &invite.instead_of {
+                lines.push(format!(
+                    "{server} does not answer: only computers on this network can join."
+                ));
+            }
         }
         // Before the states: "Left" is the reason for what follows.
         self.departures(view, &mut lines);
@@ -110,6 +115,7 @@ mod tests {
                 code: "4821-amber-otter".to_owned(),
                 link: "ahoy://example.org/4821#amber-otter".to_owned(),
                 reach: Reach::Server,
+                instead_of: None,
             }),
             participants: participants
                 .iter()

@@ -269,7 +269,9 @@ impl Rooms {
         {
             return Err(ErrorCode::TooManyRooms);
         }
-        self.shared_rooms += usize::from(room.reach == Reach::Network);
+        if room.reach == Reach::Network {
+            self.shared_rooms.insert(number);
+        }
         self.rooms.insert(number, room);
         Ok(())
     }
@@ -432,7 +434,7 @@ impl Rooms {
         room.seats.retain(|seat| seat.participant != participant);
         if room.seats.is_empty() {
             self.addresses.close_room(room.opened_by);
-            self.shared_rooms -= usize::from(room.reach == Reach::Network);
+            self.shared_rooms.remove(&number);
             self.rooms.remove(&number);
         }
         let left = ServerMessage::ParticipantLeft {

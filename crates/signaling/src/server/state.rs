@@ -1,6 +1,6 @@
 //! What all connections share: the rooms, and a queue to each connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,7 @@ use super::relayed::{Pass, Relayed};
 use super::{Load, ServerConfig};
 use crate::message::{ClientMessage, ErrorCode, LeaveReason, MessageError};
 use crate::room::{ConnectionId, Output, Rooms};
+use crate::room_code::RoomNumber;
 
 /// Messages that wait for one connection to take them: nine others that each send a description
 /// and twenty candidates make 189, twice and a half that is a client that does not read. It is
@@ -35,7 +36,7 @@ pub(super) struct State {
     relayed: Arc<Relayed>,
     /// Connections that are being refused, and those from proxies whose client is not known yet.
     unknown: Arc<Semaphore>,
-    shared_rooms: watch::Sender<usize>,
+    shared_rooms: watch::Sender<BTreeSet<RoomNumber>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl State {
             }),
             relayed: Arc::default(),
             unknown: Arc::new(Semaphore::new(MAX_UNKNOWN)),
-            shared_rooms: watch::Sender::new(0),
+            shared_rooms: watch::Sender::new(BTreeSet::new()),
         }
     }
 
@@ -129,7 +130,7 @@ impl State {
         self.with(|shared, now| shared.rooms.tick(now));
     }
 
-    pub(super) fn shared_rooms(&self) -> watch::Receiver<usize> {
+    pub(super) fn shared_rooms(&self) -> watch::Receiver<BTreeSet<RoomNumber>> {
         self.shared_rooms.subscribe()
     }
 
@@ -170,9 +171,14 @@ impl State {
         let now = Instant::now();
         let result = act(&mut shared, now);
         shared.deliver(now);
-        let count = shared.rooms.shared_rooms();
-        self.shared_rooms
-            .send_if_modified(|known| std::mem::replace(known, count) != count);
+        let now_shared = shared.rooms.shared_rooms();
+        self.shared_rooms.send_if_modified(|known| {
+            let news = known != now_shared;
+            if news {
+                known.clone_from(now_shared);
+            }
+            news
+        });
         result
     }
 }
