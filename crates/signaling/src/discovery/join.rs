@@ -212,6 +212,7 @@ mod tests {
     fn unreachable() -> SignalingError {
         SignalingError::Unreachable {
             detail: String::new(),
+            refused: true,
         }
     }
 
