@@ -136,6 +136,7 @@ mod tests {
             microphone_muted: false,
             camera_on: true,
             microphone_unplugged: false,
+            reconnecting: None,
             states: ConnectionStates::default(),
             quality: ahoy_call::quality::QualityView::default(),
         });

@@ -179,6 +179,8 @@ export type CandidatePairStats = {
 	localCandidateType?: string | null,
 	/**  The same of the other side. */
 	remoteCandidateType?: string | null,
+	/**  With a relay on this side, how it is reached: `udp`, `tcp` or `tls` (`relayProtocol`). */
+	relayProtocol?: string | null,
 };
 
 /**  The judgement on a code or an invite link. */
@@ -579,6 +581,8 @@ export type ParticipantView = {
 	microphoneUnplugged: boolean,
 	/**  W3C states of the connection to them. */
 	states: ConnectionStates,
+	/**  What is being tried while there is no path to them. */
+	reconnecting?: ReconnectView | null,
 	/**  How good it is. */
 	quality: QualityView,
 };
@@ -680,6 +684,19 @@ export type RecentCall = {
 	/**  From the first connection to the end, in ms. */
 	durationMs: number,
 };
+
+/**  What is being tried while there is no path to somebody. */
+export type ReconnectView = 
+/**  The old path may come back by itself. */
+{ trying: "waiting" } | 
+/**  This computer has no network. */
+{ trying: "waitingForNetwork" } | 
+/**  The server that carries descriptions cannot be reached. */
+{ trying: "waitingForServer" } | 
+/**  A new path is looked for. */
+{ trying: "newPath"; 
+/**  For the so manieth time, from 1. */
+attempt: number };
 
 /**  `RTCRemoteInboundRtpStreamStats`: how our stream arrives at the other side. */
 export type RemoteInboundRtpStats = {

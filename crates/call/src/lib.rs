@@ -13,6 +13,7 @@ pub mod negotiation;
 pub mod participant;
 mod participant_stats;
 pub mod quality;
+pub mod reconnect;
 pub mod remote_video;
 pub mod session;
 pub mod sound_losses;

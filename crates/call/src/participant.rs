@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 
 use crate::lip_sync::SoundAndPicture;
 use crate::local::{AudioFanOut, LocalMedia, VideoFanOut};
-use crate::negotiation::{Action, Candidate, Description, Negotiation, Role};
+use crate::negotiation::{Action, Candidate, Description, DescriptionKind, Negotiation, Role};
 use crate::participant_stats::{self, Sources};
 use crate::quality::{Observation, QualityView, QualityWatch, Sending};
+use crate::reconnect::{Reconnect, ReconnectView, Step};
 use crate::remote_video::RemoteVideo;
 use crate::sound_losses::{ReportedGaps, ReportedLoss};
 use crate::sound_protection;
@@ -51,6 +52,8 @@ pub enum ParticipantOutput {
     Candidate(Candidate),
     /// The W3C states of the connection.
     States(ConnectionStates),
+    /// What is being tried while there is no path; `None` when there is one again.
+    Reconnecting(Option<ReconnectView>),
     /// Messages can be sent to them.
     DataOpen,
     /// They told us something.
@@ -81,6 +84,7 @@ pub struct Participant {
     /// A status has arrived.
     heard: bool,
     states: ConnectionStates,
+    reconnecting: Option<ReconnectView>,
     /// Their picture, as they say.
     sending: Sending,
     quality_watch: QualityWatch,
@@ -98,6 +102,7 @@ impl Participant {
         let link = MediaLink::new(local);
         let task = ParticipantTask {
             negotiation: Negotiation::new(role),
+            reconnect: Reconnect::start(role.polite),
             link: Arc::clone(&link),
             video_out: Arc::clone(&local.video_out),
             audio_out: Arc::clone(&local.audio_out),
@@ -116,6 +121,7 @@ impl Participant {
             gaps_told: 0,
             heard: false,
             states: ConnectionStates::default(),
+            reconnecting: None,
             sending: Sending::default(),
             quality_watch: QualityWatch::default(),
             quality: QualityView::default(),
@@ -253,6 +259,11 @@ impl Participant {
         self.states = states;
     }
 
+    /// Notes what is being tried to reach them again.
+    pub fn set_reconnecting(&mut self, reconnecting: Option<ReconnectView>) {
+        self.reconnecting = reconnecting;
+    }
+
     /// What is shown of them.
     pub fn view(&self, id: ParticipantId) -> ParticipantView {
         ParticipantView {
@@ -262,6 +273,7 @@ impl Participant {
             camera_on: self.camera_on,
             microphone_unplugged: self.microphone_unplugged,
             states: self.states.clone(),
+            reconnecting: self.reconnecting,
             quality: self.quality,
         }
     }
@@ -426,6 +438,7 @@ impl EncodedAudioSink for ToTransport {
 
 struct ParticipantTask<F> {
     negotiation: Negotiation,
+    reconnect: Reconnect,
     link: Arc<MediaLink>,
     video_out: Arc<VideoFanOut>,
     audio_out: Arc<AudioFanOut>,
@@ -467,6 +480,9 @@ where
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Description(description)) => {
+                        if description.kind == DescriptionKind::Offer {
+                            self.reconnect.remote_offer();
+                        }
                         let actions = self.negotiation.remote_description(description);
                         self.perform(&transport, actions).await;
                     }
@@ -485,10 +501,20 @@ where
                     Some(event) => self.transport_event(&transport, event).await,
                     None => break,
                 },
+                step = self.reconnect.next(&transport) => self.reconnect_step(&transport, step).await,
             }
         }
         drop(subscriptions);
         transport.close().await;
+    }
+
+    async fn reconnect_step(&mut self, transport: &Transport, step: Step) {
+        if step.restart {
+            transport.restart_ice();
+        }
+        if let Some(reconnecting) = step.shown {
+            (self.report)(ParticipantOutput::Reconnecting(reconnecting)).await;
+        }
     }
 
     async fn transport_event(&mut self, transport: &Transport, event: TransportEvent) {
@@ -505,9 +531,7 @@ where
                     // Whatever was sent before did not arrive.
                     self.link.encoder.begin_with_key_frame();
                 }
-                if states.connection == "failed" {
-                    transport.restart_ice();
-                }
+                self.reconnect.states(&states);
                 (self.report)(ParticipantOutput::States(states)).await;
             }
             TransportEvent::DataOpen => (self.report)(ParticipantOutput::DataOpen).await,

@@ -162,6 +162,7 @@ fn pair(pair: Option<&transport::CandidatePairStats>) -> CandidatePairStats {
         bytes_received: real(pair.bytes_received),
         local_candidate_type: Some(pair.local_candidate_type.clone()),
         remote_candidate_type: Some(pair.remote_candidate_type.clone()),
+        relay_protocol: pair.relay_protocol.map(str::to_owned),
     }
 }
 

@@ -159,6 +159,8 @@ stats! {
         local_candidate_type: String,
         /// The same of the other side.
         remote_candidate_type: String,
+        /// With a relay on this side, how it is reached: `udp`, `tcp` or `tls` (`relayProtocol`).
+        relay_protocol: String,
     }
 }
 

@@ -7,6 +7,7 @@ use ahoy_media::units::VideoConstraints;
 use serde::{Deserialize, Serialize};
 
 use crate::quality::QualityView;
+use crate::reconnect::ReconnectView;
 
 /// Number of a participant within its room: handed out by the server in join order, never reused.
 pub type ParticipantId = u32;
@@ -125,6 +126,9 @@ pub struct ParticipantView {
     pub microphone_unplugged: bool,
     /// W3C states of the connection to them.
     pub states: ConnectionStates,
+    /// What is being tried while there is no path to them.
+    #[cfg_attr(feature = "specta", specta(optional))]
+    pub reconnecting: Option<ReconnectView>,
     /// How good it is.
     pub quality: QualityView,
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::server::{IceUri, ServerTransport, Service};
-use crate::stun::Allocate;
+use crate::stun::{Allocate, Kind};
 
 /// Unauthenticated or wrong (RFC 8489 section 9.2.4).
 const UNAUTHORIZED: u16 = 401;
@@ -64,8 +64,8 @@ impl ServerStatus {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tracker {
     state: ServerState,
-    /// The last request named a user: another 401 means that it is not accepted.
-    authenticated: bool,
+    /// The last request that named a user: a 401 to it means that the user is not accepted.
+    authenticated: Option<[u8; 12]>,
 }
 
 impl Tracker {
@@ -74,8 +74,10 @@ impl Tracker {
     }
 
     pub(crate) fn sent(&mut self, message: Allocate) {
-        if let Allocate::Request { authenticated } = message {
-            self.authenticated = authenticated;
+        if let Kind::Request { authenticated } = message.kind {
+            if authenticated {
+                self.authenticated = Some(message.transaction);
+            }
             if matches!(self.state, ServerState::Unused | ServerState::Unreachable) {
                 self.state = ServerState::Asking;
             }
@@ -83,15 +85,19 @@ impl Tracker {
     }
 
     pub(crate) fn received(&mut self, message: Allocate) {
-        match message {
-            Allocate::Success => self.state = ServerState::Allocated,
-            Allocate::Error { code: UNAUTHORIZED } if !self.authenticated => {}
-            Allocate::Error { code: UNAUTHORIZED } => self.state = ServerState::WrongCredential,
-            Allocate::Error {
+        match message.kind {
+            Kind::Success => self.state = ServerState::Allocated,
+            Kind::Error { code: UNAUTHORIZED } => {
+                // Those to the first request, and to its repetitions, belong to the exchange.
+                if self.authenticated == Some(message.transaction) {
+                    self.state = ServerState::WrongCredential;
+                }
+            }
+            Kind::Error {
                 code: STALE_NONCE | TRY_ALTERNATE,
             }
-            | Allocate::Request { .. } => {}
-            Allocate::Error { code } => self.state = ServerState::Refused { code },
+            | Kind::Request { .. } => {}
+            Kind::Error { code } => self.state = ServerState::Refused { code },
         }
     }
 
@@ -104,37 +110,53 @@ impl Tracker {
 mod tests {
     use super::*;
 
-    const FIRST: Allocate = Allocate::Request {
-        authenticated: false,
-    };
-    const SECOND: Allocate = Allocate::Request {
-        authenticated: true,
-    };
+    const FIRST: [u8; 12] = [1; 12];
+    const SECOND: [u8; 12] = [2; 12];
+
+    fn request(transaction: [u8; 12]) -> Allocate {
+        Allocate {
+            kind: Kind::Request {
+                authenticated: transaction == SECOND,
+            },
+            transaction,
+        }
+    }
+
+    fn error(code: u16, transaction: [u8; 12]) -> Allocate {
+        Allocate {
+            kind: Kind::Error { code },
+            transaction,
+        }
+    }
 
     #[test]
     fn the_first_401_is_part_of_the_exchange_and_the_second_is_not() {
         let mut tracker = Tracker::default();
-        tracker.sent(FIRST);
-        tracker.received(Allocate::Error { code: 401 });
+        tracker.sent(request(FIRST));
+        tracker.received(error(401, FIRST));
         assert_eq!(tracker.state(), ServerState::Asking);
-        tracker.sent(SECOND);
-        tracker.received(Allocate::Error { code: 438 });
+        tracker.sent(request(SECOND));
+        tracker.received(error(401, FIRST));
+        tracker.received(error(438, SECOND));
         assert_eq!(tracker.state(), ServerState::Asking);
-        tracker.received(Allocate::Error { code: 401 });
+        tracker.received(error(401, SECOND));
         assert_eq!(tracker.state(), ServerState::WrongCredential);
     }
 
     #[test]
     fn relays_and_refusals_are_told() {
         let mut tracker = Tracker::default();
-        tracker.sent(FIRST);
+        tracker.sent(request(FIRST));
         tracker.failed(ServerState::Unreachable);
-        tracker.sent(FIRST);
+        tracker.sent(request(FIRST));
         assert_eq!(tracker.state(), ServerState::Asking);
-        tracker.sent(SECOND);
-        tracker.received(Allocate::Success);
+        tracker.sent(request(SECOND));
+        tracker.received(Allocate {
+            kind: Kind::Success,
+            transaction: SECOND,
+        });
         assert_eq!(tracker.state(), ServerState::Allocated);
-        tracker.received(Allocate::Error { code: 486 });
+        tracker.received(error(486, SECOND));
         assert_eq!(tracker.state(), ServerState::Refused { code: 486 });
     }
 }

@@ -13,7 +13,14 @@ const ERROR_CODE: u16 = 0x0009;
 
 /// A message about an allocation (RFC 8656 section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Allocate {
+pub(crate) struct Allocate {
+    pub(crate) kind: Kind,
+    /// Pairs an answer with its request.
+    pub(crate) transaction: [u8; 12],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
     /// Ours; whether it names a user. The first does not (RFC 8489 section 9.2.3.1).
     Request { authenticated: bool },
     /// There is a relayed address.
@@ -30,20 +37,22 @@ pub(crate) fn allocate(datagram: &[u8]) -> Option<Allocate> {
     {
         return None;
     }
-    match kind {
-        ALLOCATE_REQUEST => Some(Allocate::Request {
+    let transaction = datagram.get(8..HEADER)?.try_into().ok()?;
+    let kind = match kind {
+        ALLOCATE_REQUEST => Kind::Request {
             authenticated: attribute(datagram, USERNAME).is_some(),
-        }),
-        ALLOCATE_SUCCESS => Some(Allocate::Success),
+        },
+        ALLOCATE_SUCCESS => Kind::Success,
         _ => {
             // RFC 8489 section 14.8: class and number in the third and fourth byte.
             let &[_, _, class, number, ..] = attribute(datagram, ERROR_CODE)? else {
                 return None;
             };
             let code = u16::from(class & 0x07) * 100 + u16::from(number % 100);
-            Some(Allocate::Error { code })
+            Kind::Error { code }
         }
-    }
+    };
+    Some(Allocate { kind, transaction })
 }
 
 /// The value of the first attribute of a kind.
@@ -84,18 +93,22 @@ mod tests {
         message.raw
     }
 
+    fn kind(datagram: &[u8]) -> Option<Kind> {
+        allocate(datagram).map(|message| message.kind)
+    }
+
     #[test]
     fn requests_and_answers_are_told_apart() {
         assert_eq!(
-            allocate(&message(CLASS_REQUEST, vec![])),
-            Some(Allocate::Request {
+            kind(&message(CLASS_REQUEST, vec![])),
+            Some(Kind::Request {
                 authenticated: false
             })
         );
         let user = TextAttribute::new(ATTR_USERNAME, "lab".to_owned());
         assert_eq!(
-            allocate(&message(CLASS_REQUEST, vec![Box::new(user)])),
-            Some(Allocate::Request {
+            kind(&message(CLASS_REQUEST, vec![Box::new(user)])),
+            Some(Kind::Request {
                 authenticated: true
             })
         );
@@ -104,8 +117,8 @@ mod tests {
             reason: b"Unauthorized".to_vec(),
         };
         assert_eq!(
-            allocate(&message(CLASS_ERROR_RESPONSE, vec![Box::new(error)])),
-            Some(Allocate::Error { code: 401 })
+            kind(&message(CLASS_ERROR_RESPONSE, vec![Box::new(error)])),
+            Some(Kind::Error { code: 401 })
         );
         assert_eq!(allocate(&[0x40, 0, 0, 4, 1, 2, 3, 4]), None);
     }

@@ -9,6 +9,8 @@ use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::ice::IceOptions;
+
 /// A participant of Ahoy calls without a window.
 #[derive(Debug, Parser)]
 #[command(name = "ahoy-peer", version, about, after_help = EXIT_CODES)]
@@ -36,6 +38,15 @@ pub(crate) enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Look at the network: what gets through, what does not, and what to do about it
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+
+        #[command(flatten)]
+        ice: IceOptions,
     },
     /// Be one side of a measured call; configured by BENCH_… in the environment
     Bench,
@@ -87,6 +98,13 @@ pub(crate) struct CommonOptions {
 
     #[command(flatten)]
     pub(crate) processing: ProcessingOptions,
+
+    #[command(flatten)]
+    pub(crate) ice: IceOptions,
+
+    /// Always use a TURN server, so that the others learn no address of this computer
+    #[arg(long)]
+    pub(crate) relay_only: bool,
 
     /// Size and rate asked of the camera, and the most that is sent
     #[arg(long, default_value_t, value_name = "WxH@FPS")]
@@ -162,11 +180,17 @@ impl LogLevel {
             "ahoy_audio",
             "ahoy_video",
             "ahoy_media",
+            "ahoy_ice",
             "ahoy_signaling",
         ];
-        crates.iter().fold(others.to_owned(), |filter, name| {
-            format!("{filter},{name}={own}")
-        })
+        // It tells of every packet that cannot leave, with addresses.
+        let others = match self {
+            Self::Debug | Self::Trace => others.to_owned(),
+            _ => format!("{others},webrtc=off"),
+        };
+        crates
+            .iter()
+            .fold(others, |filter, name| format!("{filter},{name}={own}"))
     }
 }
 

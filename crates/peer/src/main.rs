@@ -5,7 +5,9 @@ mod bench;
 mod call;
 mod cli;
 mod devices;
+mod doctor;
 mod exit;
+mod ice;
 mod process;
 mod recorder;
 mod report;
@@ -51,6 +53,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Call(options) => call::run(options.into()).await,
             Command::Join(options) => call::run(options.try_into()?).await,
             Command::Devices { json } => devices::run(json).await,
+            Command::Doctor { json, ice } => doctor::run(ice, json).await,
             Command::Bench => bench::run().await,
         }
     });

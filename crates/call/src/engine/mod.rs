@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ahoy_audio::level::AudioLevel;
 use ahoy_audio::processing::ProcessingSettings;
+use ahoy_ice::server::IceServer;
 use ahoy_media::device::Devices;
 use ahoy_media::frame::EncodedVideoSink;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
@@ -52,6 +53,10 @@ pub struct EngineConfig {
     pub server: Option<ServerAddress>,
     /// Where the embedded server listens.
     pub embedded: EmbeddedConfig,
+    /// STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+    /// Everything goes through a relay, so that the others learn no address of ours.
+    pub relay_only: bool,
 }
 
 /// Whose picture.

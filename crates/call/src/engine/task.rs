@@ -132,7 +132,11 @@ impl EngineTask {
             invite: None,
             words: None,
             call: 0,
-            transport: TransportConfig::default(),
+            transport: TransportConfig {
+                ice_servers: config.ice_servers,
+                relay_only: config.relay_only,
+                ..TransportConfig::default()
+            },
             sending: Sending::default(),
             sending_told: Sending::default(),
             ticks: 0,
@@ -413,6 +417,9 @@ impl EngineTask {
                 self.session.connection_changed(id, &states, Instant::now());
                 participant.set_states(states);
                 self.adapt();
+            }
+            ParticipantOutput::Reconnecting(reconnecting) => {
+                participant.set_reconnecting(reconnecting);
             }
             ParticipantOutput::DataOpen => {
                 participant.send_message(&self.local.status());

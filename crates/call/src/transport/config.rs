@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ahoy_ice::server::IceServer;
+use ahoy_ice::stream::tls::ExtraRoots;
 use ahoy_media::units::Bitrate;
 use webrtc::runtime::Runtime;
 
@@ -18,17 +20,6 @@ pub enum LocalAddresses {
     Loopback,
 }
 
-/// A STUN or TURN server (webrtc-pc section 4.2.1).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct IceServer {
-    /// `stun:` (RFC 7064) and `turn:` (RFC 7065) URLs.
-    pub urls: Vec<String>,
-    /// For TURN.
-    pub username: String,
-    /// For TURN.
-    pub credential: String,
-}
-
 /// How a connection to one participant is made.
 #[derive(Debug, Clone)]
 pub struct TransportConfig {
@@ -36,6 +27,11 @@ pub struct TransportConfig {
     pub local_addresses: LocalAddresses,
     /// STUN and TURN servers.
     pub ice_servers: Vec<IceServer>,
+    /// Whether everything goes through a relay, so that the other side learns no address of ours
+    /// (`iceTransportPolicy` `relay`, webrtc-pc section 4.2.4). Needs a TURN server.
+    pub relay_only: bool,
+    /// Certificates that TURN servers may have besides those the system trusts.
+    pub turn_roots: ExtraRoots,
     /// Whether there is a data channel; a browser under test has none.
     pub data_channel: bool,
     /// Where the estimate of the path begins. Even a bad path carries 300 kbit/s, and the first
@@ -54,6 +50,8 @@ impl Default for TransportConfig {
         Self {
             local_addresses: LocalAddresses::default(),
             ice_servers: Vec::new(),
+            relay_only: false,
+            turn_roots: ExtraRoots::default(),
             data_channel: true,
             initial_bitrate: Bitrate::from_kbps(300),
             min_bitrate: Bitrate::from_kbps(80),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahoy_ice::runtime::IceRuntime;
+use ahoy_ice::watch::is_usable;
 use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{
@@ -24,11 +26,11 @@ use rtc::shared::ifaces::ifaces;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, SettingEngine, SettingEngineBuilder,
+    RTCConfiguration, RTCConfigurationBuilder, RTCIceTransportPolicy, SettingEngine,
+    SettingEngineBuilder,
 };
-use webrtc::runtime::Runtime;
 
-use super::config::{IceServer, LocalAddresses, TransportConfig};
+use super::config::{LocalAddresses, TransportConfig};
 use super::congestion::CongestionControl;
 use super::events::MediaReceiver;
 use super::interceptors::Chained;
@@ -62,10 +64,11 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const ICE_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Checks per pair: 40 × 20 ms still finds a path with 800 ms of delay.
 const ICE_MAX_BINDING_REQUESTS: u16 = 40;
-/// How long a direct path may still win over a relayed one.
+/// How long a direct path may still win over a relayed one: half a second is lost where there is
+/// none, and a path that is nominated stays.
 const RELAY_ACCEPTANCE_WAIT: Duration = Duration::from_millis(500);
 /// Without an answer for this long, the state is `disconnected`.
-const ICE_DISCONNECTED_TIMEOUT: Duration = Duration::from_millis(2500);
+const ICE_DISCONNECTED_TIMEOUT: Duration = Duration::from_secs(2);
 /// Then after this long, `failed`.
 const ICE_FAILED_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between keepalives (RFC 7675 asks for consent every 5 s at least).
@@ -113,12 +116,12 @@ pub(super) struct ChainParts {
 
 pub(super) async fn build(
     config: &TransportConfig,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<IceRuntime>,
     handler: Arc<dyn PeerConnectionEventHandler>,
     parts: ChainParts,
 ) -> Result<Arc<dyn PeerConnection>> {
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(configuration(&config.ice_servers))
+        .with_configuration(configuration(config, &runtime))
         .with_media_engine(media_engine()?)
         .with_setting_engine(setting_engine(config))
         .with_interceptor_registry(chain(parts))
@@ -182,14 +185,15 @@ fn track(
     )))
 }
 
-fn configuration(servers: &[IceServer]) -> RTCConfiguration {
-    let servers = servers.iter().map(|server| RTCIceServer {
-        urls: server.urls.clone(),
-        username: server.username.clone(),
-        credential: server.credential.clone(),
-    });
+fn configuration(config: &TransportConfig, runtime: &IceRuntime) -> RTCConfiguration {
+    let policy = if config.relay_only {
+        RTCIceTransportPolicy::Relay
+    } else {
+        RTCIceTransportPolicy::All
+    };
     RTCConfigurationBuilder::default()
-        .with_ice_servers(servers.collect())
+        .with_ice_servers(runtime.ice_servers())
+        .with_ice_transport_policy(policy)
         .build()
 }
 
@@ -324,6 +328,11 @@ fn chain(parts: ChainParts) -> Registry {
 }
 
 fn setting_engine(config: &TransportConfig) -> SettingEngine {
+    let relay_wait = if config.relay_only {
+        Duration::ZERO
+    } else {
+        RELAY_ACCEPTANCE_WAIT
+    };
     SettingEngineBuilder::new()
         .with_include_loopback_candidate(config.local_addresses != LocalAddresses::Network)
         // Names that hide addresses on the local network need a port shared by all connections;
@@ -338,7 +347,7 @@ fn setting_engine(config: &TransportConfig) -> SettingEngine {
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_relay_acceptance_min_wait(Some(RELAY_ACCEPTANCE_WAIT))
+        .with_relay_acceptance_min_wait(Some(relay_wait))
         // Without this the crate keeps the sockets of the dead network on a restart.
         .with_discard_local_candidates_during_ice_restart(true)
         .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)
@@ -369,12 +378,4 @@ fn bind_addresses(wanted: LocalAddresses) -> Vec<String> {
         addresses.push(loopback);
     }
     addresses
-}
-
-fn is_usable(ip: IpAddr) -> bool {
-    let link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    !ip.is_loopback() && !ip.is_unspecified() && !link_local
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ahoy_ice::privacy;
+use ahoy_ice::runtime::IceRuntime;
 use async_trait::async_trait;
 use webrtc::data_channel::DataChannel;
 use webrtc::peer_connection::{
@@ -12,18 +14,28 @@ use webrtc::peer_connection::{
 };
 
 use super::events::Outbox;
-use super::runtime::NudgedRuntime;
 use super::send::SendQueues;
 use crate::negotiation::Candidate;
 
 pub(super) struct Handler {
     pub(super) outbox: Arc<Outbox>,
     pub(super) queues: Arc<SendQueues>,
-    pub(super) runtime: Arc<NudgedRuntime>,
+    pub(super) runtime: Arc<IceRuntime>,
+    /// Nothing but relayed addresses may be told.
+    pub(super) relay_only: bool,
     /// The first offer is asked for by [`super::Transport::new`] itself: the crate's own first
     /// request is only delivered when something else wakes its task, which without a data channel
     /// may be after the other side's offer has been answered.
     pub(super) first_need_known: AtomicBool,
+}
+
+impl Handler {
+    fn may_leave(&self, candidate: String) -> Option<String> {
+        if self.relay_only {
+            return privacy::relayed_only(&candidate);
+        }
+        Some(candidate)
+    }
 }
 
 #[async_trait]
@@ -36,14 +48,19 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         match event.candidate.to_json() {
-            Ok(candidate) => self.outbox.candidate(Candidate {
-                candidate: candidate.candidate,
-                // All media share the transport of the first section; the crate leaves the
-                // section's tag empty, which browsers refuse.
-                sdp_mid: None,
-                sdp_m_line_index: Some(0),
-                username_fragment: candidate.username_fragment,
-            }),
+            Ok(candidate) => {
+                let Some(text) = self.may_leave(candidate.candidate) else {
+                    return;
+                };
+                self.outbox.candidate(Candidate {
+                    candidate: text,
+                    // All media share the transport of the first section; the crate leaves the
+                    // section's tag empty, which browsers refuse.
+                    sdp_mid: None,
+                    sdp_m_line_index: Some(0),
+                    username_fragment: candidate.username_fragment,
+                });
+            }
             Err(error) => tracing::debug!(%error, "a local candidate cannot be written"),
         }
     }

@@ -1,4 +1,4 @@
-//! One connection to one participant: the only place that knows the webrtc crate.
+//! One connection to one participant: with `ahoy-ice` the only place that knows the webrtc crate.
 //!
 //! ```text
 //! encode thread ──send_video──▶ queue (8 pictures) ─┐
@@ -18,18 +18,22 @@ mod error;
 mod events;
 mod handler;
 mod interceptors;
-mod runtime;
 mod send;
 mod sound_repairs;
 mod stats;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ahoy_ice::privacy;
+use ahoy_ice::runtime::IceRuntime;
+use ahoy_ice::server::{ServerTransport, check_servers};
+use ahoy_ice::status::{ServerState, ServerStatus};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
 use ahoy_media::units::Bitrate;
 use rtc::peer_connection::configuration::RTCOfferOptions;
@@ -41,7 +45,9 @@ use webrtc::peer_connection::{
 };
 use webrtc::runtime::{JoinHandle, Runtime, default_runtime};
 
-pub use config::{IceServer, LocalAddresses, TransportConfig};
+pub use ahoy_ice::server::IceServer;
+pub use ahoy_ice::stream::tls::ExtraRoots;
+pub use config::{LocalAddresses, TransportConfig};
 pub use congestion::PathEstimate;
 pub use error::TransportError;
 pub use events::{MediaReceiver, TransportEvent};
@@ -59,7 +65,6 @@ use connection::{ChainParts, Ssrcs};
 use error::reason;
 use events::Outbox;
 use handler::Handler;
-use runtime::NudgedRuntime;
 use send::{SendQueues, Writer};
 use stats::Streams;
 
@@ -75,6 +80,9 @@ pub struct Transport(Arc<Shared>);
 struct Shared {
     connection: Arc<dyn PeerConnection>,
     runtime: Arc<dyn Runtime>,
+    ice_runtime: Arc<IceRuntime>,
+    /// With a relay only: the last description that was made, as it may leave and as it is.
+    made: Option<Mutex<Made>>,
     queues: Arc<SendQueues>,
     streams: Arc<Streams>,
     congestion: Arc<CongestionControl>,
@@ -84,7 +92,16 @@ struct Shared {
     tasks: Mutex<Vec<Box<dyn JoinHandle>>>,
     /// An ICE restart was asked for and no answer has confirmed it yet.
     restarting: AtomicBool,
+    /// The other side's ICE generation (`ice-ufrag`, RFC 8839 section 5.4).
+    remote_ufrag: Mutex<Option<String>>,
     closed: AtomicBool,
+}
+
+/// A description of ours, without and with what may not be told.
+#[derive(Default)]
+struct Made {
+    told: String,
+    own: String,
 }
 
 impl Transport {
@@ -99,6 +116,8 @@ impl Transport {
         let runtime = config.runtime.clone().or_else(default_runtime);
         let runtime =
             runtime.ok_or_else(|| TransportError::Setup("there is no runtime".to_owned()))?;
+        check_servers(&config.ice_servers, config.relay_only)
+            .map_err(|error| TransportError::Setup(error.to_string()))?;
         Self::build(&config, runtime, events, receiver)
             .await
             .map_err(|error| TransportError::Setup(reason(&error)))
@@ -139,23 +158,20 @@ impl Transport {
         let ice_restart = self.0.restarting.load(Ordering::Relaxed);
         let options = Some(RTCOfferOptions { ice_restart });
         let offer = guard(self.0.connection.create_offer(options)).await;
-        Ok(self.description(DescriptionKind::Offer, &self.own(offer)?))
+        Ok(self.made(DescriptionKind::Offer, self.own(offer)?))
     }
 
     /// `createAnswer`; there must be a remote offer.
     pub async fn create_answer(&self) -> Result<Description, TransportError> {
         let answer = guard(self.0.connection.create_answer(None)).await;
-        Ok(self.description(DescriptionKind::Answer, &self.own(answer)?))
+        Ok(self.made(DescriptionKind::Answer, self.own(answer)?))
     }
 
     /// `setLocalDescription` with what [`Self::create_offer`] or [`Self::create_answer`] gave
     /// last. Starts gathering candidates.
     pub async fn set_local_description(&self, local: &Description) -> Result<(), TransportError> {
-        let made = Description {
-            kind: local.kind,
-            sdp: sound_repairs::taken_back(&local.sdp),
-        };
-        let parsed = parse(&made).map_err(|error| TransportError::InvalidState(reason(&error)))?;
+        let parsed = parse(&self.as_made(local))
+            .map_err(|error| TransportError::InvalidState(reason(&error)))?;
         let set = guard(self.0.connection.set_local_description(parsed)).await;
         self.own(set)?;
         if local.kind == DescriptionKind::Answer {
@@ -182,8 +198,12 @@ impl Transport {
             self.forget_remote_offer(remote.kind).await;
             return Err(self.or_closed(TransportError::InvalidDescription(reason(&error))));
         }
-        if remote.kind == DescriptionKind::Answer {
+        let restarted = self.notes_restart(&remote.sdp);
+        if remote.kind == DescriptionKind::Answer || restarted {
+            // An offer of theirs that restarts ICE restarts it for both.
             self.0.restarting.store(false, Ordering::Relaxed);
+        }
+        if remote.kind == DescriptionKind::Answer {
             self.negotiated().await;
         }
         Ok(())
@@ -294,6 +314,11 @@ impl Transport {
         self.0.streams.snapshot()
     }
 
+    /// How the STUN and TURN servers answer.
+    pub fn server_statuses(&self) -> Vec<ServerStatus> {
+        self.0.ice_runtime.server_statuses()
+    }
+
     /// The states as they are now.
     pub fn states(&self) -> ConnectionStates {
         self.0.outbox.current_states()
@@ -333,11 +358,16 @@ impl Transport {
         let changed = Arc::new(Notify::new());
         let queues = Arc::new(SendQueues::new(Arc::clone(&receiver), Arc::clone(&changed)));
         let congestion = Arc::new(CongestionControl::new(config, changed));
-        let nudged = Arc::new(NudgedRuntime::new(Arc::clone(&runtime)));
+        let ice_runtime = IceRuntime::new(
+            Arc::clone(&runtime),
+            &config.ice_servers,
+            config.turn_roots.clone(),
+        );
         let handler = Arc::new(Handler {
             outbox: Arc::clone(&outbox),
             queues: Arc::clone(&queues),
-            runtime: Arc::clone(&nudged),
+            runtime: Arc::clone(&ice_runtime),
+            relay_only: config.relay_only,
             first_need_known: AtomicBool::new(true),
         });
         let parts = ChainParts {
@@ -347,7 +377,8 @@ impl Transport {
             receiver,
             ssrcs,
         };
-        let connection = connection::build(config, nudged, handler, parts).await?;
+        let connection =
+            connection::build(config, Arc::clone(&ice_runtime), handler, parts).await?;
         let tracks = connection::add_tracks(&*connection, ssrcs).await?;
         let channel = match config.data_channel {
             true => Some(data::open(&*connection).await?),
@@ -374,6 +405,8 @@ impl Transport {
         Ok(Self(Arc::new(Shared {
             connection,
             runtime,
+            ice_runtime,
+            made: config.relay_only.then(Mutex::default),
             queues,
             streams,
             congestion,
@@ -382,15 +415,56 @@ impl Transport {
             texts,
             tasks: Mutex::new(tasks),
             restarting: AtomicBool::new(false),
+            remote_ufrag: Mutex::default(),
             closed: AtomicBool::new(false),
         })))
     }
 
-    /// What the crate made, as it goes to the other side.
-    fn description(&self, kind: DescriptionKind, made: &RTCSessionDescription) -> Description {
+    /// Whether a description of theirs begins another ICE generation than the one before.
+    fn notes_restart(&self, sdp: &str) -> bool {
+        let ufrag = sdp
+            .lines()
+            .find_map(|line| line.strip_prefix("a=ice-ufrag:"));
+        let ufrag = ufrag.map(|ufrag| ufrag.trim_end().to_owned());
+        let known = self.0.remote_ufrag.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let restarted = known.is_some() && *known != ufrag;
+        *known = ufrag;
+        restarted
+    }
+
+    /// A description of ours as it may leave.
+    fn made(&self, kind: DescriptionKind, made: RTCSessionDescription) -> Description {
+        let announced = sound_repairs::announced(&made.sdp, self.0.ssrcs);
+        let Some(last) = &self.0.made else {
+            return Description {
+                kind,
+                sdp: announced,
+            };
+        };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Made {
+            told: privacy::relayed_only_sdp(&announced),
+            own: made.sdp,
+        };
         Description {
             kind,
-            sdp: sound_repairs::announced(&made.sdp, self.0.ssrcs),
+            sdp: last.told.clone(),
+        }
+    }
+
+    /// The description that was told as this one: the crate takes back only what it made.
+    fn as_made(&self, local: &Description) -> Description {
+        let mut sdp = sound_repairs::taken_back(&local.sdp);
+        if let Some(last) = &self.0.made {
+            let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.told == local.sdp {
+                sdp.clone_from(&last.own);
+            }
+        }
+        Description {
+            kind: local.kind,
+            sdp,
         }
     }
 
@@ -437,6 +511,12 @@ impl Transport {
         None
     }
 
+    /// Where the selected path begins on this computer, as far as that is known: the address of
+    /// its socket (the base of its local candidate, RFC 8445 section 4).
+    pub async fn local_address(&self) -> Option<IpAddr> {
+        self.candidate_pair().await?.local_address
+    }
+
     async fn candidate_pair(&self) -> Option<CandidatePairStats> {
         let now = self.0.runtime.now();
         let report = self.0.connection.get_stats(now, StatsSelector::None).await;
@@ -464,14 +544,39 @@ impl Transport {
             });
             listed.unwrap_or_else(|| "prflx".to_owned())
         };
+        let local = report.iter().find_map(|entry| match entry {
+            RTCStatsReportEntry::LocalCandidate(candidate)
+                if candidate.stats.id.ends_with(&pair.local_candidate_id) =>
+            {
+                let base = Some(&candidate.related_address).filter(|base| !base.is_empty());
+                base.or(candidate.address.as_ref())?.parse().ok()
+            }
+            _ => None,
+        });
+        let local_type = candidate_type(&pair.local_candidate_id);
         let measured = pair.current_round_trip_time > 0.0;
         Some(CandidatePairStats {
             current_round_trip_time: measured.then_some(pair.current_round_trip_time),
             available_outgoing_bitrate: self.0.congestion.estimate().lasting,
             bytes_sent: pair.bytes_sent,
             bytes_received: pair.bytes_received,
-            local_candidate_type: candidate_type(&pair.local_candidate_id),
+            local_address: local,
+            relay_protocol: self.relay_protocol(&local_type),
+            local_candidate_type: local_type,
             remote_candidate_type: candidate_type(&pair.remote_candidate_id),
+        })
+    }
+
+    /// How the relay is reached; there is one transport at a time, the best that was given.
+    fn relay_protocol(&self, local_type: &str) -> Option<&'static str> {
+        let relaying = self.server_statuses().into_iter().filter(|status| {
+            status.relays() && status.state == ServerState::Allocated && local_type == "relay"
+        });
+        let transport = relaying.map(|status| status.transport()).min()?;
+        Some(match transport {
+            ServerTransport::Udp => "udp",
+            ServerTransport::Tcp => "tcp",
+            ServerTransport::Tls => "tls",
         })
     }
 

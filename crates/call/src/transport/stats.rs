@@ -1,5 +1,6 @@
 //! What a connection counts, under the names of W3C webrtc-stats.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -124,10 +125,15 @@ pub struct CandidatePairStats {
     pub bytes_sent: u64,
     /// Bytes received, everything above UDP.
     pub bytes_received: u64,
+    /// Where the path begins on this computer, as far as that is known; never told to others.
+    pub local_address: Option<IpAddr>,
     /// `RTCIceCandidateType` on this side, such as `host` or `relay`.
     pub local_candidate_type: String,
     /// `RTCIceCandidateType` on the other side.
     pub remote_candidate_type: String,
+    /// With a relay on this side, how it is reached: `udp`, `tcp` or `tls` (`relayProtocol`,
+    /// webrtc-stats section 8.20).
+    pub relay_protocol: Option<&'static str>,
 }
 
 /// Sound or picture.

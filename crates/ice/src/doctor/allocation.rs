@@ -14,7 +14,7 @@ use super::observe::ProbeResult;
 use crate::status::{ServerState, Tracker};
 use crate::stream::Duplex;
 use crate::stream::framing::{Deframer, MAX_MESSAGE_BYTES, frame};
-use crate::stun::{self, Allocate};
+use crate::stun::{self, Kind};
 
 /// How long a server may take to give a relay, retransmissions included.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -176,7 +176,7 @@ impl Allocation {
             self.round_trip.get_or_insert(self.asked.elapsed());
             self.tracker.received(seen);
             // The client reports no error for some codes.
-            if let Allocate::Error { code } = seen {
+            if let Kind::Error { code } = seen.kind {
                 tracing::debug!(code, "a TURN server refused");
             }
         }

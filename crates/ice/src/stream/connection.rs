@@ -21,7 +21,7 @@ use super::tls::{self, ExtraRoots};
 use crate::placeholder::Endpoint;
 use crate::server::ServerTransport;
 use crate::status::ServerState;
-use crate::stun::{self, Allocate};
+use crate::stun::{self, Kind};
 
 /// Datagrams that wait for the stream: 75 kB, 60 ms at 10 Mbit/s. When full, the newest is dropped,
 /// as a network would: congestion control has to learn of it soon.
@@ -210,7 +210,8 @@ impl StreamTask {
     async fn next_request(&mut self) -> Option<Bytes> {
         loop {
             let datagram = self.outgoing.recv().await?;
-            if matches!(stun::allocate(&datagram), Some(Allocate::Request { .. })) {
+            let message = stun::allocate(&datagram);
+            if message.is_some_and(|message| matches!(message.kind, Kind::Request { .. })) {
                 return Some(datagram);
             }
         }

@@ -172,7 +172,7 @@ impl Shared {
         if let Some(tracker) = state.trackers.get_mut(index) {
             tracker.received(message);
         }
-        if let (stun::Allocate::Success, Some(transport)) = (message, transport) {
+        if let (stun::Kind::Success, Some(transport)) = (message.kind, transport) {
             state.start.allocated(transport);
             drop(state);
             self.start_changed.send_replace(());

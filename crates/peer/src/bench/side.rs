@@ -345,6 +345,7 @@ impl Side {
                 }
             }
             ParticipantOutput::Failed => Some(error("the connection is closed")),
+            ParticipantOutput::Reconnecting(_) => None,
             ParticipantOutput::DataOpen => {
                 self.introduce();
                 None

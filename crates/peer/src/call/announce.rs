@@ -125,6 +125,7 @@ mod tests {
                     microphone_muted: false,
                     camera_on: true,
                     microphone_unplugged: false,
+                    reconnecting: None,
                     quality: ahoy_call::quality::QualityView::default(),
                     states: ConnectionStates {
                         connection: connection.to_owned(),

@@ -8,7 +8,7 @@ mod viewers;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use ahoy_call::engine::{Engine, EngineStopped, VideoTile};
+use ahoy_call::engine::{Engine, EngineConfig, EngineStopped, VideoTile};
 use ahoy_call::view::{CallState, CallView, EndReason, ParticipantId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, timeout};
@@ -44,6 +44,7 @@ const GOODBYE: Duration = Duration::from_millis(200);
 /// Whatever is worth an exit code of its own.
 pub(crate) async fn run(request: Request) -> Result<(), Failure> {
     let options = &request.options;
+    let config = options.engine_config()?;
     let report = options
         .stats
         .as_deref()
@@ -56,7 +57,7 @@ pub(crate) async fn run(request: Request) -> Result<(), Failure> {
     let (requests, key_frames) = mpsc::channel(KEY_FRAME_REQUESTS);
     let input = recorder.as_ref().map(Recorder::input);
     let viewers = Viewers::new(report.is_some(), input.clone(), requests);
-    let mut call = Call::new(options, viewers, input, report.is_some());
+    let mut call = Call::new(options, config, viewers, input, report.is_some());
 
     let outcome = call.converse(&request.entry, key_frames).await;
     let (samples, moments) = call.end().await;
@@ -99,11 +100,12 @@ impl Call {
     /// Starts the engine and opens the devices.
     fn new(
         options: &CommonOptions,
+        config: EngineConfig,
         viewers: Viewers,
         recorder: Option<RecorderInput>,
         samples_wanted: bool,
     ) -> Self {
-        let engine = Engine::start(options.engine_config());
+        let engine = Engine::start(config);
         Self {
             duration: options.duration,
             view: engine.view(),

@@ -53,8 +53,8 @@ impl TryFrom<JoinOptions> for Request {
 }
 
 impl CommonOptions {
-    pub(super) fn engine_config(&self) -> EngineConfig {
-        EngineConfig {
+    pub(super) fn engine_config(&self) -> Result<EngineConfig, Failure> {
+        Ok(EngineConfig {
             name: self.name.clone(),
             camera: self.camera.clone(),
             microphone: self.microphone.clone(),
@@ -63,8 +63,10 @@ impl CommonOptions {
             constraints: self.resolution,
             server: self.server.clone(),
             embedded: EmbeddedConfig::from_environment(),
+            ice_servers: self.ice.servers(self.relay_only)?,
+            relay_only: self.relay_only,
             ..EngineConfig::default()
-        }
+        })
     }
 
     /// Whether a device or file was asked for by name: then the call needs it.
@@ -98,7 +100,7 @@ mod tests {
         match cli.command {
             Command::Call(options) => Ok(options.into()),
             Command::Join(options) => options.try_into(),
-            Command::Devices { .. } | Command::Bench => panic!("no call"),
+            Command::Devices { .. } | Command::Doctor { .. } | Command::Bench => panic!("no call"),
         }
     }
 
