@@ -4,7 +4,9 @@
 mod nearby;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ahoy_ice::watch::AddressWatch;
 use ahoy_signaling::address::ServerAddress;
 use ahoy_signaling::client::{
     ConnectOptions, Entry, Reconnect, Seat, SignalingClient, SignalingError, SignalingEvent,
@@ -41,6 +43,8 @@ pub(super) enum LinkOutput {
         crashed: bool,
     },
     ParticipantBack(ParticipantId),
+    /// STUN and TURN servers, and how long their credentials are good.
+    IceServers(Vec<message::IceServer>, Option<Duration>),
     Description(ParticipantId, Description),
     Candidate(ParticipantId, Candidate),
     /// There will be no seat.
@@ -93,8 +97,13 @@ impl Link {
         let task = tokio::spawn(async move {
             match nearby::enter(request, server, &embedded).await {
                 Ok((joined, events)) => {
+                    // The server of this computer is reached in any network, or none.
+                    let follows = (!joined.on_this_computer).then(|| joined.sender.clone());
                     report(LinkOutput::Joined(joined)).await;
-                    listen(events, report).await;
+                    tokio::select! {
+                        () = listen(events, report) => {}
+                        () = follow_network(follows) => {}
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no seat in a room");
@@ -130,6 +139,13 @@ impl Link {
         };
         if let Some(sender) = &self.sender {
             let _ = sender.candidate(to, Some(candidate)).await;
+        }
+    }
+
+    /// Asks for STUN and TURN servers with other credentials. A lost link reports itself.
+    pub(super) async fn ask_for_ice_servers(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.ask_for_ice_servers().await;
         }
     }
 
@@ -204,6 +220,27 @@ async fn reach(
     }
 }
 
+/// Connects anew when the network has changed: the old connection is dead, and would be found to be
+/// only after seconds of silence.
+async fn follow_network(sender: Option<SignalingSender>) {
+    let Some(sender) = sender else {
+        return std::future::pending().await;
+    };
+    let mut watch = AddressWatch::start();
+    let mut known = watch.changed().await;
+    loop {
+        let addresses = watch.changed().await;
+        // Others coming or going says nothing about the connection as long as none is lost.
+        let lost = known.iter().any(|address| !addresses.contains(address));
+        if lost && !addresses.is_empty() {
+            sender.reconnect();
+            known = addresses;
+        } else if !lost {
+            known = addresses;
+        }
+    }
+}
+
 async fn listen<F, Fut>(mut events: SignalingEvents, report: F)
 where
     F: Fn(LinkOutput) -> Fut,
@@ -273,6 +310,13 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
         ServerMessage::ParticipantBack { participant } => {
             Some(LinkOutput::ParticipantBack(participant))
         }
+        ServerMessage::IceServers {
+            ice_servers,
+            ice_servers_lifetime,
+        } => {
+            let lifetime = ice_servers_lifetime.map(|it| Duration::from_secs(it.into()));
+            Some(LinkOutput::IceServers(ice_servers, lifetime))
+        }
         ServerMessage::Error { code, .. } => {
             tracing::warn!(?code, "the server did not do something");
             None
@@ -281,7 +325,6 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
         | ServerMessage::Joined { .. }
         | ServerMessage::Resumed { .. }
         | ServerMessage::Received { .. }
-        | ServerMessage::IceServers { .. }
         | ServerMessage::Ping
         | ServerMessage::Pong => None,
     }

@@ -2,6 +2,7 @@
 //! call. State comes back as whole snapshots ([`Engine::view`]), moments as events
 //! ([`Engine::events`]), pictures through [`Engine::subscribe_video`].
 
+mod ice_servers;
 mod link;
 mod task;
 
@@ -91,6 +92,10 @@ pub(crate) enum Command {
     HangUp,
     SetName(String),
     SetServer(Option<ServerAddress>),
+    SetIceServers {
+        servers: Vec<IceServer>,
+        relay_only: bool,
+    },
     SetMicrophoneMuted(bool),
     SetCameraOn(bool),
     SelectCamera(CameraSelection),
@@ -184,6 +189,23 @@ impl Engine {
     /// [`EngineStopped`]
     pub async fn set_server(&self, server: Option<ServerAddress>) -> Result<(), EngineStopped> {
         self.send(Command::SetServer(server)).await
+    }
+
+    /// STUN and TURN servers beside those that the signaling server hands out, and whether all goes
+    /// through a relay. Holds for connections that are made from now on.
+    ///
+    /// # Errors
+    /// [`EngineStopped`]
+    pub async fn set_ice_servers(
+        &self,
+        servers: Vec<IceServer>,
+        relay_only: bool,
+    ) -> Result<(), EngineStopped> {
+        self.send(Command::SetIceServers {
+            servers,
+            relay_only,
+        })
+        .await
     }
 
     /// While muted, silence is sent in the place of what the microphone hears.

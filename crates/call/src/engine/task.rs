@@ -17,6 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::ice_servers::IceServers;
 use super::link::{Joined, Link, LinkOutput, LinkRequest};
 use super::{Command, EngineConfig, Levels, VideoTile};
 use crate::adaptation::QualityLimitationReason;
@@ -89,6 +90,7 @@ struct EngineTask {
     /// Words of the call being set up; the server hands out the number.
     words: Option<CodeWords>,
     call: u64,
+    ice_servers: IceServers,
     transport: TransportConfig,
     /// Our picture now, and as the others were told.
     sending: Sending,
@@ -132,8 +134,8 @@ impl EngineTask {
             invite: None,
             words: None,
             call: 0,
+            ice_servers: IceServers::new(config.ice_servers),
             transport: TransportConfig {
-                ice_servers: config.ice_servers,
                 relay_only: config.relay_only,
                 ..TransportConfig::default()
             },
@@ -184,6 +186,13 @@ impl EngineTask {
             Command::HangUp => self.end_call(EndReason::HungUp).await,
             Command::SetName(name) => self.change_status(|local| local.set_name(&name)),
             Command::SetServer(server) => self.server = server,
+            Command::SetIceServers {
+                servers,
+                relay_only,
+            } => {
+                self.ice_servers.set_own(servers);
+                self.transport.relay_only = relay_only;
+            }
             Command::SetMicrophoneMuted(muted) => {
                 self.change_status(|local| local.set_muted(muted));
             }
@@ -258,6 +267,7 @@ impl EngineTask {
             link.leave().await;
         }
         self.signaling = SignalingLinkState::Disconnected;
+        self.ice_servers.forget_handed_out();
         self.own_id = None;
         self.invite = None;
         self.words = None;
@@ -289,6 +299,10 @@ impl EngineTask {
             }
             LinkOutput::ParticipantAway { id, crashed } => {
                 self.session.participant_away(id, crashed);
+            }
+            LinkOutput::IceServers(servers, lifetime) => {
+                self.ice_servers
+                    .hand_out(&servers, lifetime, Instant::now());
             }
             LinkOutput::ParticipantBack(id) => self.session.participant_back(id),
             LinkOutput::Description(from, description) => {
@@ -329,6 +343,9 @@ impl EngineTask {
         link.joined(joined.sender);
         self.signaling = SignalingLinkState::Joined;
         self.own_id = Some(joined.seat.participant);
+        let lifetime = joined.seat.ice_servers_lifetime;
+        self.ice_servers
+            .hand_out(&joined.seat.ice_servers, lifetime, Instant::now());
         if joined.on_this_computer {
             self.transport.local_addresses = LocalAddresses::NetworkAndLoopback;
         } else {
@@ -365,6 +382,8 @@ impl EngineTask {
     fn rejoined(&mut self, seat: &Seat) {
         self.signaling = SignalingLinkState::Joined;
         self.own_id = Some(seat.participant);
+        self.ice_servers
+            .hand_out(&seat.ice_servers, seat.ice_servers_lifetime, Instant::now());
         for (_, participant) in std::mem::take(&mut self.participants) {
             participant.hang_up();
         }
@@ -378,6 +397,7 @@ impl EngineTask {
         if !self.session.participant_joined(id, Instant::now()) {
             return;
         }
+        self.transport.ice_servers = self.ice_servers.all();
         let (inputs, call) = (self.inputs.clone(), self.call);
         let participant =
             Participant::start(role, self.transport.clone(), &self.local, move |output| {
@@ -501,6 +521,11 @@ impl EngineTask {
         }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_PER_REMINDER) {
+            if self.ice_servers.is_due(Instant::now())
+                && let Some(link) = &self.link
+            {
+                link.ask_for_ice_servers().await;
+            }
             self.remind_the_silent();
             self.tell_gaps();
         }
