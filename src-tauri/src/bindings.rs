@@ -25,6 +25,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
             commands::set_video_constraints,
             commands::set_processing,
             commands::save_settings,
+            commands::examine_connection,
             commands::list_devices,
             commands::play_test_sound,
             commands::remove_recent_call,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use ahoy_audio::processing::ProcessingSettings;
+use ahoy_call::doctor::{self, Check};
 use ahoy_call::stats::StatsReport;
 use ahoy_media::device::Devices;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
@@ -236,6 +237,16 @@ async fn offer(shell: &Shell, served: Served) -> Answer<VideoAddress> {
     address.map_err(|error| CommandError::new(ErrorCode::VideoFailed, error))
 }
 
+/// Looks for what stands in the way of calls: takes a few seconds.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn examine_connection(shell: Held<'_>) -> Answer<Vec<Check>> {
+    let settings = shell.profile.settings();
+    let server = settings.server_address().map_err(settings_error)?;
+    let servers = settings.ice_servers().map_err(settings_error)?;
+    Ok(doctor::examine(server.as_ref(), servers).await)
+}
+
 /// Lets the window fill the screen, or not.
 #[tauri::command(async)]
 #[specta::specta]
@@ -260,6 +271,13 @@ async fn apply(shell: &Shell, former: &Settings, settings: &Settings) -> Answer 
     if former.server != settings.server {
         let server = settings.server_address().map_err(settings_error)?;
         engine.set_server(server).await?;
+    }
+    if (&former.ice_servers, former.always_relay) != (&settings.ice_servers, settings.always_relay)
+    {
+        let servers = settings.ice_servers().map_err(settings_error)?;
+        engine
+            .set_ice_servers(servers, settings.always_relay)
+            .await?;
     }
     if former.camera != settings.camera {
         engine.select_camera(settings.camera.clone()).await?;
@@ -301,6 +319,7 @@ fn selection<T: FromStr<Err: Display>>(text: &str) -> Answer<T> {
 fn settings_error(problem: SettingsProblem) -> CommandError {
     let code = match problem {
         SettingsProblem::Server { .. } => ErrorCode::BadServer,
+        SettingsProblem::IceServer(_) => ErrorCode::BadIceServer,
         SettingsProblem::Constraints(_) => ErrorCode::BadConstraints,
         SettingsProblem::TooNew(_) => ErrorCode::BadSettings,
     };

@@ -17,6 +17,8 @@ pub(crate) enum ErrorCode {
     BadConstraints,
     /// The text is no address of a signaling server.
     BadServer,
+    /// A STUN or TURN server that cannot be used.
+    BadIceServer,
     /// A newer version of Ahoy made these settings.
     BadSettings,
     /// The participant has left.

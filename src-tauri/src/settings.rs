@@ -1,11 +1,13 @@
 //! What a person has set, as it is kept in `settings.json`.
 
 use ahoy_audio::processing::ProcessingSettings;
+use ahoy_ice::server::{IceServer, IceServerError, check_servers};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
 use ahoy_signaling::address::ServerAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 
 /// The version that this program writes and the newest that it understands.
 pub(crate) const VERSION: u32 = 1;
@@ -23,6 +25,10 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     /// Address of the signaling server; `null` for the one that is embedded in Ahoy.
     pub(crate) server: Option<String>,
+    /// STUN and TURN servers beside those that the signaling server hands out.
+    pub(crate) ice_servers: Vec<IceServerSetting>,
+    /// Everything goes through a relay, so that the others learn no address of this computer.
+    pub(crate) always_relay: bool,
     /// Chosen camera.
     #[specta(type = String)]
     pub(crate) camera: CameraSelection,
@@ -48,6 +54,29 @@ pub(crate) struct Settings {
     pub(crate) single_key_shortcuts: bool,
     /// Where our own picture lies in a call.
     pub(crate) self_view: SelfView,
+}
+
+/// A STUN or TURN server as it was typed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct IceServerSetting {
+    /// Such as `turn:example.org:3478` (RFC 7064, RFC 7065).
+    pub(crate) url: String,
+    /// For TURN.
+    #[serde(default)]
+    pub(crate) username: String,
+    /// For TURN.
+    #[serde(default)]
+    pub(crate) credential: String,
+}
+
+/// Passwords do not belong in logs.
+impl fmt::Debug for IceServerSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServerSetting")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Colours of the window.
@@ -102,6 +131,8 @@ impl Default for Settings {
             version: VERSION,
             name: String::new(),
             server: None,
+            ice_servers: Vec::new(),
+            always_relay: false,
             camera: CameraSelection::default(),
             microphone: MicrophoneSelection::default(),
             speaker: SpeakerSelection::default(),
@@ -131,6 +162,9 @@ pub(crate) enum SettingsProblem {
         /// Why not.
         problem: String,
     },
+    /// A STUN or TURN server.
+    #[error("{0}")]
+    IceServer(String),
     /// Size or frame rate.
     #[error("{0}")]
     Constraints(String),
@@ -158,6 +192,7 @@ impl Settings {
             return Err(SettingsProblem::TooNew(self.version));
         }
         check_constraints(self.constraints)?;
+        self.ice_servers()?;
         self.server_address().map(|_| ())
     }
 
@@ -175,6 +210,21 @@ impl Settings {
         self.server.as_ref().map(parse).transpose()
     }
 
+    /// The STUN and TURN servers.
+    ///
+    /// # Errors
+    /// One of them cannot be used, or there are too many.
+    pub(crate) fn ice_servers(&self) -> Result<Vec<IceServer>, SettingsProblem> {
+        let problem = |error: IceServerError| SettingsProblem::IceServer(error.to_string());
+        let read = self.ice_servers.iter().map(|typed| {
+            IceServer::new(&[&typed.url], &typed.username, &typed.credential).map_err(problem)
+        });
+        let servers = read.collect::<Result<Vec<_>, _>>()?;
+        // The signaling server may hand out the relay that "always relay" needs.
+        check_servers(&servers, false).map_err(problem)?;
+        Ok(servers)
+    }
+
     /// As a person meant them: no blanks around what was typed, an empty server for none.
     pub(crate) fn tidied(mut self) -> Self {
         let printable = self.name.chars().filter(|c| !c.is_control());
@@ -187,6 +237,11 @@ impl Settings {
             .server
             .map(|server| server.trim().to_owned())
             .filter(|server| !server.is_empty());
+        for typed in &mut self.ice_servers {
+            for text in [&mut typed.url, &mut typed.username, &mut typed.credential] {
+                *text = text.trim().to_owned();
+            }
+        }
         self.version = VERSION;
         self
     }
@@ -271,6 +326,20 @@ mod tests {
             broken(|s| s.server = Some("not a server".into())),
             SettingsProblem::Server { .. }
         ));
+        let server = |url: &str, credential: &str| IceServerSetting {
+            url: url.into(),
+            username: credential.into(),
+            credential: credential.into(),
+        };
+        for (url, credential) in [("http://a", "x"), ("turn:a.example", ""), ("", "")] {
+            let settings = Settings {
+                ice_servers: vec![server(url, credential)],
+                ..Settings::default()
+            };
+            let problem = settings.check().expect_err(url);
+            assert!(matches!(problem, SettingsProblem::IceServer(_)));
+        }
+        assert!(!format!("{:?}", server("turn:a", "secret")).contains("secret"));
         assert!(matches!(
             broken(|s| s.constraints.resolution = Resolution::new(0, 720)),
             SettingsProblem::Constraints(_)

@@ -246,6 +246,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         constraints: settings.constraints,
         // Settings whose address is none are not loaded.
         server: settings.server_address().ok().flatten(),
+        ice_servers: settings.ice_servers().unwrap_or_default(),
+        relay_only: settings.always_relay,
         embedded: EmbeddedConfig::from_environment(),
         ..EngineConfig::default()
     }

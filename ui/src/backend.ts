@@ -4,6 +4,7 @@
 
 import type {
   AppState,
+  Check,
   CodeCheck,
   Devices,
   ProcessingSettings,
@@ -56,6 +57,8 @@ export interface Backend {
   /** Takes effect within the call and is remembered. */
   setProcessing(processing: ProcessingSettings): Promise<void>;
   listDevices(): Promise<Devices>;
+  /** Looks at server, network and devices: takes seconds. The worst finding comes first. */
+  examineConnection(): Promise<Check[]>;
   playTestSound(): Promise<void>;
 
   saveSettings(settings: Settings): Promise<void>;

@@ -37,6 +37,8 @@ export const commands = {
 	setProcessing: (processing: ProcessingSettings) => typedError<null, CommandError>(__TAURI_INVOKE("set_processing", { processing })),
 	/**  Takes over all settings at once; the engine is told what has changed. */
 	saveSettings: (settings: Settings) => typedError<null, CommandError>(__TAURI_INVOKE("save_settings", { settings })),
+	/**  Looks for what stands in the way of calls: takes a few seconds. */
+	examineConnection: () => typedError<Check[], CommandError>(__TAURI_INVOKE("examine_connection")),
 	/**  Every device there is now. */
 	listDevices: () => typedError<Devices, CommandError>(__TAURI_INVOKE("list_devices")),
 	/**  Two notes through the chosen speaker. */
@@ -182,6 +184,29 @@ export type CandidatePairStats = {
 	/**  With a relay on this side, how it is reached: `udp`, `tcp` or `tls` (`relayProtocol`). */
 	relayProtocol?: string | null,
 };
+
+/**  One thing that was found. */
+export type Check = {
+	/**  Stable name of the finding, for programs. */
+	code: string,
+	/**  How bad it is. */
+	severity: CheckSeverity,
+	/**  What was found. */
+	sentence: string,
+	/**  What to do about it. */
+	remedy: string | null,
+};
+
+/**  How bad a finding is. */
+export type CheckSeverity = 
+/**  As it should be. */
+"fine" | 
+/**  Good to know. */
+"note" | 
+/**  Calls work, some of them worse. */
+"warning" | 
+/**  Calls fail, some or all. */
+"problem";
 
 /**  The judgement on a code or an invite link. */
 export type CodeCheck = {
@@ -351,6 +376,8 @@ export type ErrorCode =
 "badConstraints" | 
 /**  The text is no address of a signaling server. */
 "badServer" | 
+/**  A STUN or TURN server that cannot be used. */
+"badIceServer" | 
 /**  A newer version of Ahoy made these settings. */
 "badSettings" | 
 /**  The participant has left. */
@@ -359,6 +386,16 @@ export type ErrorCode =
 "clipboardFailed" | 
 /**  No socket for pictures could be opened on this computer. */
 "videoFailed";
+
+/**  A STUN or TURN server as it was typed. */
+export type IceServerSetting = {
+	/**  Such as `turn:example.org:3478` (RFC 7064, RFC 7065). */
+	url: string,
+	/**  For TURN. */
+	username?: string,
+	/**  For TURN. */
+	credential?: string,
+};
 
 /**  `RTCInboundRtpStreamStats`. */
 export type InboundRtpStats = {
@@ -739,6 +776,10 @@ export type Settings = {
 	name: string,
 	/**  Address of the signaling server; `null` for the one that is embedded in Ahoy. */
 	server: string | null,
+	/**  STUN and TURN servers beside those that the signaling server hands out. */
+	iceServers: IceServerSetting[],
+	/**  Everything goes through a relay, so that the others learn no address of this computer. */
+	alwaysRelay: boolean,
 	/**  Chosen camera. */
 	camera: string,
 	/**  Chosen microphone. */

@@ -5,6 +5,7 @@
 //! in [`transport`], the only place that knows the webrtc crate.
 
 pub mod adaptation;
+pub mod doctor;
 pub mod engine;
 pub mod fan_out;
 pub mod lip_sync;

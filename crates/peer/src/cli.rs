@@ -39,8 +39,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at the network: what gets through, what does not, and what to do about it
+    /// Look at the server, the network and the devices: what does not work, and what to do about it
     Doctor {
+        /// Signaling server, such as wss://example.org, which also names STUN and TURN servers
+        #[arg(long, value_name = "URL")]
+        server: Option<ServerAddress>,
+
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -1,40 +1,43 @@
 //! `ahoy-peer doctor`
 
-use ahoy_ice::doctor::{Finding, Severity, examine};
-use ahoy_ice::stream::tls::ExtraRoots;
+use ahoy_call::doctor::{Check, CheckSeverity, examine};
+use ahoy_signaling::address::ServerAddress;
 
 use crate::exit::Failure;
 use crate::ice::IceOptions;
 use crate::say;
 
-/// Looks at the network and prints what is found, the worst first.
+/// Looks at the server, the network and the devices, and prints what is found, the worst first.
 ///
 /// # Errors
 /// Servers that cannot be used.
-pub(crate) async fn run(ice: IceOptions, json: bool) -> Result<(), Failure> {
-    let servers = ice.servers(false)?;
-    let findings = examine(&servers, &ExtraRoots::default()).await;
+pub(crate) async fn run(
+    server: Option<ServerAddress>,
+    ice: IceOptions,
+    json: bool,
+) -> Result<(), Failure> {
+    let checks = examine(server.as_ref(), ice.servers(false)?).await;
     if json {
-        let text = serde_json::to_string_pretty(&findings)
+        let text = serde_json::to_string_pretty(&checks)
             .map_err(|error| Failure::other(format!("The findings make no JSON: {error}.")))?;
         say::line(text);
     } else {
-        for finding in &findings {
-            say::line(in_words(finding));
+        for check in &checks {
+            say::line(in_words(check));
         }
     }
     Ok(())
 }
 
-fn in_words(finding: &Finding) -> String {
-    let mark = match finding.severity() {
-        Severity::Fine => "ok     ",
-        Severity::Note => "note   ",
-        Severity::Warning => "warning",
-        Severity::Problem => "problem",
+fn in_words(check: &Check) -> String {
+    let mark = match check.severity {
+        CheckSeverity::Fine => "ok     ",
+        CheckSeverity::Note => "note   ",
+        CheckSeverity::Warning => "warning",
+        CheckSeverity::Problem => "problem",
     };
-    match finding.remedy() {
-        Some(remedy) => format!("{mark}  {} {remedy}", finding.sentence()),
-        None => format!("{mark}  {}", finding.sentence()),
+    match &check.remedy {
+        Some(remedy) => format!("{mark}  {} {remedy}", check.sentence),
+        None => format!("{mark}  {}", check.sentence),
     }
 }

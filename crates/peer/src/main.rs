@@ -53,7 +53,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Call(options) => call::run(options.into()).await,
             Command::Join(options) => call::run(options.try_into()?).await,
             Command::Devices { json } => devices::run(json).await,
-            Command::Doctor { json, ice } => doctor::run(ice, json).await,
+            Command::Doctor { server, json, ice } => doctor::run(server, ice, json).await,
             Command::Bench => bench::run().await,
         }
     });

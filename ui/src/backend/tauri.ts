@@ -37,6 +37,7 @@ export const tauriBackend: Backend = {
   setVideoConstraints: (constraints) => done(commands.setVideoConstraints(constraints)),
   setProcessing: (processing) => done(commands.setProcessing(processing)),
   listDevices: () => data(commands.listDevices()),
+  examineConnection: () => data(commands.examineConnection()),
   playTestSound: () => done(commands.playTestSound()),
   saveSettings: (settings) => done(commands.saveSettings(settings)),
   removeRecentCall: (id) => done(commands.removeRecentCall(id)),

@@ -2,13 +2,19 @@
 // be told what to report. Absent from production builds. It is no part of what Ahoy does.
 
 import { BackendError, type Backend } from "../backend";
-import type { AppState, CallEvent, CallView, CodeCheck, Devices, EndReason, ParticipantView, QualityView, RecentCall, UiMessage, VideoTile } from "../bindings";
+import type { AppState, CallEvent, CallView, Check, CodeCheck, Devices, EndReason, ParticipantView, QualityView, RecentCall, UiMessage, VideoTile } from "../bindings";
 import { NO_CALL } from "../state/screen";
 import { DEFAULT_SETTINGS, type Settings } from "../state/settings";
 import { RATES, SCENES, SceneStream } from "./scenes";
 
 const WORDS = ["amber", "anchor", "apple", "banjo", "brisk", "cedar", "comet", "heron", "maple", "otter", "quiet", "river", "velvet", "warm"];
 const INVITE = { code: "4821-amber-otter", link: "ahoy+ws://192.168.1.20:24642/4821#amber-otter", reach: "localNetwork", insteadOf: null } as const;
+const CHECKS: Check[] = [
+  { code: "udp-blocked", severity: "warning", sentence: "This network blocks UDP. Ahoy is relayed over TLS through turn.example.org: expect about 30 ms more delay.", remedy: "Ask whoever runs the network to let UDP out, or use another one." },
+  { code: "nat-symmetric", severity: "note", sentence: "The router gives every connection another address.", remedy: null },
+  { code: "signaling-answers", severity: "fine", sentence: "The server opened a room within 85 ms.", remedy: null },
+  { code: "has-microphone", severity: "fine", sentence: "There is a microphone.", remedy: null },
+];
 const NAMES = ["Jon", "Ines", "Adaeze", "Kenji", "Mateo", "Priya", "Lena", "Tomasz", "Yuki"];
 
 export interface Fake {
@@ -236,7 +242,7 @@ export function createFake(scenario: string): Backend {
         fake.view({ connectedForMs: 724_000 });
         break;
       case "reconnecting":
-        fake.join(1, { states: { connection: "disconnected", iceConnection: "disconnected", iceGathering: "complete", signaling: "stable" } });
+        fake.join(1, { states: { connection: "disconnected", iceConnection: "disconnected", iceGathering: "complete", signaling: "stable" }, reconnecting: { trying: "newPath", attempt: 2 } });
         fake.view({ state: { name: "reconnecting" }, connectedForMs: 724_000 });
         break;
       case "lobby":
@@ -343,6 +349,10 @@ export function createFake(scenario: string): Backend {
       saved();
     },
     listDevices: async () => list,
+    async examineConnection() {
+      note("examineConnection");
+      return CHECKS;
+    },
     playTestSound: async () => note("playTestSound"),
     async saveSettings(next: Settings) {
       note("saveSettings", next);

@@ -47,6 +47,7 @@ function fakeBackend() {
     selectSpeaker: ok(),
     setVideoConstraints: ok(),
     setProcessing: ok(),
+    examineConnection: vi.fn(async () => []),
     listDevices: vi.fn(async () => ({ cameras: [], microphones: [], speakers: [] })),
     playTestSound: ok(),
     saveSettings: ok(),
@@ -385,7 +386,7 @@ describe("App", () => {
     inCall();
     expect(app.model.announcement.assertive).toBe("");
     view({ state: { name: "reconnecting" }, participants: [jon], connectedForMs: 2000 });
-    expect(app.model.announcement.assertive).toContain("interrupted");
+    expect(app.model.announcement.assertive).toContain("Reconnecting");
     ended("connectionFailed", 3000);
     expect(app.model.announcement.assertive).toContain("could not be connected");
   });

@@ -6,6 +6,7 @@ import { BackendError } from "../backend";
 import type {
   CallEvent,
   CallView,
+  Check,
   Devices,
   DeviceKind,
   EndReason,
@@ -377,6 +378,11 @@ export class App {
     const settings = { ...this.#model.settings, ...change };
     this.#set({ settings });
     void this.#try(this.backend.saveSettings(settings));
+  }
+
+  /** What stands in the way of calls; `null` when the app cannot say. */
+  async examineConnection(): Promise<Check[] | null> {
+    return (await this.#try(this.backend.examineConnection())) ?? null;
   }
 
   openSettings(section: SettingsSection = this.#model.section): void {

@@ -46,6 +46,21 @@ function connectedDetail(participants: readonly ParticipantView[]): string {
   return m.state_people({ count: participants.length + 1 });
 }
 
+/** What is tried while there is no path to somebody. */
+export function reconnectText(participants: readonly ParticipantView[]): string {
+  const recovery = participants.find((participant) => participant.reconnecting)?.reconnecting;
+  switch (recovery?.trying) {
+    case "waitingForNetwork":
+      return m.reconnect_no_network();
+    case "waitingForServer":
+      return m.reconnect_no_server();
+    case "newPath":
+      return recovery.attempt > 1 ? m.reconnect_new_path_again({ attempt: recovery.attempt }) : m.reconnect_new_path();
+    default:
+      return m.reconnect_waiting();
+  }
+}
+
 /** What the connection to somebody is busy with, for the stage. */
 export function connectingStep(participant: ParticipantView): string {
   const { connection, iceConnection } = participant.states;

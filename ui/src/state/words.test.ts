@@ -97,7 +97,7 @@ describe("sentences", () => {
     expect(connectionText({ ...call, state: { name: "connecting" } })).toMatchObject({ tone: "pending", title: "Connecting…" });
     expect(connectionText({ ...call, state: { name: "connected" } })).toEqual({ tone: "good", title: "Connected", detail: "With Jon, encrypted", bars: null });
     expect(connectionText({ ...call, state: { name: "connected" }, signaling: "lost" }).tone).toBe("pending");
-    expect(connectionText({ ...call, state: { name: "reconnecting" } })).toMatchObject({ tone: "broken", title: "Interrupted" });
+    expect(connectionText({ ...call, state: { name: "reconnecting" } })).toMatchObject({ tone: "broken", title: "Reconnecting…" });
   });
 });
 

@@ -303,6 +303,8 @@ export function refused(code: string): string {
       return m.refused_constraints();
     case "badServer":
       return m.refused_server();
+    case "badIceServer":
+      return m.refused_ice_server();
     case "badSettings":
       return m.refused_save();
     case "clipboardFailed":

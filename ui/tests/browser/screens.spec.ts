@@ -142,6 +142,15 @@ const SCREENS: Screen[] = [
   { name: "settings-picture", scenario: "still", act: section("picture") },
   { name: "settings-server", scenario: "still", act: section("server") },
   {
+    name: "settings-doctor",
+    scenario: "still",
+    act: async (page) => {
+      await section("server")(page);
+      await page.getByTestId("doctor-run").click();
+      await page.getByTestId("doctor-findings").scrollIntoViewIfNeeded();
+    },
+  },
+  {
     name: "settings-server-wrong",
     scenario: "still",
     act: async (page) => {

@@ -13,7 +13,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is used.
 #[derive(Debug, Default)]
-pub(super) struct IceServers {
+pub(crate) struct IceServers {
     own: Vec<IceServer>,
     handed_out: Vec<IceServer>,
     renew_at: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct IceServers {
 
 impl IceServers {
     /// Those that the user set.
-    pub(super) fn new(own: Vec<IceServer>) -> Self {
+    pub(crate) fn new(own: Vec<IceServer>) -> Self {
         Self {
             own,
             ..Self::default()
@@ -29,18 +29,18 @@ impl IceServers {
     }
 
     /// The user set others.
-    pub(super) fn set_own(&mut self, own: Vec<IceServer>) {
+    pub(crate) fn set_own(&mut self, own: Vec<IceServer>) {
         self.own = own;
     }
 
     /// A call is over: what its server handed out is no longer ours to use.
-    pub(super) fn forget_handed_out(&mut self) {
+    pub(crate) fn forget_handed_out(&mut self) {
         self.handed_out.clear();
         self.renew_at = None;
     }
 
     /// The signaling server handed these out, good for `lifetime`. What cannot be used is passed over.
-    pub(super) fn hand_out(
+    pub(crate) fn hand_out(
         &mut self,
         servers: &[message::IceServer],
         lifetime: Option<Duration>,
@@ -59,7 +59,7 @@ impl IceServers {
     }
 
     /// Whether it is time to ask for other credentials.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         let due = self.renew_at.is_some_and(|at| now >= at);
         if due {
             self.renew_at = Some(now + ASK_AGAIN);
@@ -68,7 +68,7 @@ impl IceServers {
     }
 
     /// What new connections use: the user's own first.
-    pub(super) fn all(&self) -> Vec<IceServer> {
+    pub(crate) fn all(&self) -> Vec<IceServer> {
         let all = self.own.iter().chain(&self.handed_out);
         all.take(MAX_ICE_SERVERS).cloned().collect()
     }

@@ -6,6 +6,8 @@ mod ice_servers;
 mod link;
 mod task;
 
+pub(crate) use ice_servers::IceServers;
+
 use std::sync::Arc;
 
 use ahoy_audio::level::AudioLevel;
