@@ -58,7 +58,7 @@ impl Carrier {
                 }
             }
             Self::Stream(stream, deframer) => loop {
-                if let Some(message) = deframer.next().ok()? {
+                if let Some(message) = deframer.next_message().ok()? {
                     return Some(message);
                 }
                 deframer.buffer().reserve(MAX_MESSAGE_BYTES);
@@ -77,9 +77,8 @@ pub(super) async fn allocate(
     username: &str,
     credential: &str,
 ) -> ProbeResult {
-    let mut allocation = match Allocation::new(carrier, server, username, credential) {
-        Some(allocation) => allocation,
-        None => return ProbeResult::Unreachable,
+    let Some(mut allocation) = Allocation::new(carrier, server, username, credential) else {
+        return ProbeResult::Unreachable;
     };
     match tokio::time::timeout(LIMIT, allocation.run()).await {
         Ok(result) => result,

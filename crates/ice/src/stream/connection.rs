@@ -264,7 +264,7 @@ async fn read(
             Ok(0) | Err(_) => return Ok(()),
             Ok(_) => {}
         }
-        while let Some(message) = deframer.next()? {
+        while let Some(message) = deframer.next_message()? {
             // Full: dropped, as a network would.
             let _ = incoming.try_send((index, message));
         }

@@ -83,7 +83,7 @@ impl Deframer {
     ///
     /// # Errors
     /// The stream cannot be read any further.
-    pub fn next(&mut self) -> Result<Option<Bytes>, FramingError> {
+    pub fn next_message(&mut self) -> Result<Option<Bytes>, FramingError> {
         let Some((bytes, channel)) = message_bytes(&self.buffer)? else {
             return Ok(None);
         };
@@ -165,10 +165,13 @@ mod tests {
     fn a_stream_of_something_else_ends_with_an_error() {
         let mut deframer = Deframer::default();
         deframer.buffer().put_slice(b"HTTP/1.1 400 Bad Request");
-        assert!(matches!(deframer.next(), Err(FramingError::TooLong(_))));
+        assert!(matches!(
+            deframer.next_message(),
+            Err(FramingError::TooLong(_))
+        ));
         let mut deframer = Deframer::default();
         deframer.buffer().put_slice(&[0xc0; 8]);
-        assert_eq!(deframer.next(), Err(FramingError::Unknown));
+        assert_eq!(deframer.next_message(), Err(FramingError::Unknown));
     }
 
     proptest! {
@@ -191,7 +194,7 @@ mod tests {
             while !stream.is_empty() {
                 let bytes = stream.len().min(*cuts.next().expect("endless"));
                 deframer.buffer().put_slice(&stream.split_to(bytes));
-                while let Some(message) = deframer.next().expect("in step") {
+                while let Some(message) = deframer.next_message().expect("in step") {
                     received.push(message.to_vec());
                 }
             }
@@ -204,7 +207,7 @@ mod tests {
             let mut deframer = Deframer::default();
             deframer.buffer().put_slice(&noise);
             let mut messages = 0;
-            while let Ok(Some(message)) = deframer.next() {
+            while let Ok(Some(message)) = deframer.next_message() {
                 prop_assert!(message.len() >= 4 && message.len() <= MAX_MESSAGE_BYTES);
                 messages += 1;
             }

@@ -82,7 +82,7 @@ impl Shared {
                 start,
                 trackers: vec![Tracker::default(); count],
                 names: (0..count).map(|_| Name::default()).collect(),
-                streams: vec![Weak::new(); count],
+                streams: (0..count).map(|_| Weak::new()).collect(),
                 sockets: Vec::new(),
             }),
             start_changed: watch::Sender::default(),

@@ -2,6 +2,7 @@
 //! name look like any other address.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,16 +102,15 @@ impl IceSocket {
 
     fn send_down_stream(&self, index: usize, datagram: &[u8]) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if !streams.contains_key(&index) {
-            let Some(stream) = self.open(index) else {
-                return;
-            };
-            streams.insert(index, stream);
-        }
-        if let Some(stream) = streams.get(&index) {
-            // Full: dropped, as a network would.
-            let _ = stream.outgoing.try_send(Bytes::copy_from_slice(datagram));
-        }
+        let stream = match streams.entry(index) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(vacant) => match self.open(index) {
+                Some(stream) => vacant.insert(stream),
+                None => return,
+            },
+        };
+        // Full: dropped, as a network would.
+        let _ = stream.outgoing.try_send(Bytes::copy_from_slice(datagram));
     }
 
     fn open(&self, index: usize) -> Option<Stream> {

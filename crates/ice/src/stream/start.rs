@@ -11,7 +11,7 @@ use crate::server::ServerTransport;
 
 /// What the better transport gets: DNS and the two round trips of an allocation, on a slow path.
 /// With TLS alone getting through, a call is connected in less than two seconds.
-pub(crate) const HEAD_START: Duration = Duration::from_millis(600);
+pub(crate) const HEAD_START: Duration = Duration::from_millis(500);
 
 /// Whether to dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
