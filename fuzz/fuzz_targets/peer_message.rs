@@ -1,11 +1,18 @@
-//! What participants tell each other over the data channel.
+//! What participants tell each other, over the data channel and sealed through the server.
 
 #![no_main]
 
+use ahoy_call::sealed_message::SealedMessage;
 use ahoy_call::status::{MAX_MESSAGE_BYTES, MAX_NAME_CHARS, PeerMessage, clean_name};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
+    if let Ok(message) = SealedMessage::parse(data)
+        && message != SealedMessage::Unknown
+    {
+        let json = message.to_json();
+        assert_eq!(SealedMessage::parse(json.as_bytes()), Ok(message));
+    }
     let Some(message) = PeerMessage::parse(data) else {
         return;
     };

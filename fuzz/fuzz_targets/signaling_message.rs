@@ -3,8 +3,7 @@
 #![no_main]
 
 use ahoy_signaling::message::{
-    ClientMessage, IceCandidate, MAX_CANDIDATE, MAX_LABEL, MAX_MESSAGE, MAX_PARTICIPANTS, MAX_SDP,
-    ServerMessage, SessionDescription,
+    ClientMessage, MAX_MESSAGE, MAX_PARTICIPANTS, MAX_SIGNAL, ServerMessage, SignalData,
 };
 use ahoy_signaling::room_code::RoomNumber;
 use libfuzzer_sys::fuzz_target;
@@ -12,18 +11,12 @@ use libfuzzer_sys::fuzz_target;
 /// Longest `Debug` of a message that holds no text of a stranger.
 const MOST_DEBUG: usize = 400;
 
-fn description(description: &SessionDescription) {
-    assert!(description.sdp.len() <= MAX_SDP);
-    assert!(format!("{description:?}").len() < MOST_DEBUG);
-}
-
-fn candidate(candidate: Option<&IceCandidate>) {
-    let Some(candidate) = candidate else { return };
-    let label = |label: &Option<String>| label.as_ref().map_or(0, String::len);
-    assert!(candidate.candidate.len() <= MAX_CANDIDATE);
-    assert!(label(&candidate.sdp_mid) <= MAX_LABEL);
-    assert!(label(&candidate.username_fragment) <= MAX_LABEL);
-    assert!(format!("{candidate:?}").len() < MOST_DEBUG);
+fn signal(data: &SignalData) {
+    assert!(data.len() <= MAX_SIGNAL);
+    assert!(format!("{data:?}").len() < MOST_DEBUG);
+    if let Some(bytes) = data.bytes() {
+        assert_eq!(SignalData::new(&bytes).as_ref(), Some(data));
+    }
 }
 
 fn room(number: RoomNumber) {
@@ -40,10 +33,7 @@ fn client(text: &str) {
     };
     match &message {
         ClientMessage::Join { room: number, .. } => room(*number),
-        ClientMessage::Description {
-            description: it, ..
-        } => description(it),
-        ClientMessage::Candidate { candidate: it, .. } => candidate(it.as_ref()),
+        ClientMessage::Signal { data, .. } => signal(data),
         _ => {}
     }
     let json = message.to_json();
@@ -74,10 +64,7 @@ fn server(text: &str) {
             room(*number);
             assert!(participants.len() <= MAX_PARTICIPANTS);
         }
-        ServerMessage::Description {
-            description: it, ..
-        } => description(it),
-        ServerMessage::Candidate { candidate: it, .. } => candidate(it.as_ref()),
+        ServerMessage::Signal { data, .. } => signal(data),
         _ => {}
     }
     let json = message.to_json();

@@ -37,13 +37,12 @@ enum Step<'a> {
     Resume(u8, u8, u64),
     /// Something that one client says, whatever it is.
     Say(u8, &'a str),
-    /// A description of so many line ends and so many control characters.
-    Describe {
+    /// Something sealed of so many characters, with one of them replaced.
+    Signal {
         who: u8,
         to: u8,
-        lines: u16,
-        controls: u16,
-        ends: u8,
+        length: u16,
+        with: char,
     },
     Disconnect(u8),
     Pass(u16),
@@ -130,21 +129,16 @@ impl Driver {
                 }
             }
             Step::Say(who, text) => self.say(who, text),
-            Step::Describe {
+            Step::Signal {
                 who,
                 to,
-                lines,
-                controls,
-                ends,
+                length,
+                with,
             } => {
-                let (lines, controls) = (usize::from(lines), usize::from(controls));
-                let sdp = "\\r\\n".repeat(lines) + &"\\u0001".repeat(controls % 11_000);
-                let sdp = sdp + &"x".repeat(usize::from(ends));
+                let data = "x".repeat(length.into());
                 self.say(
                     who,
-                    &format!(
-                        r#"{{"type":"description","to":{to},"description":{{"type":"offer","sdp":"{sdp}"}}}}"#
-                    ),
+                    &format!(r#"{{"type":"signal","to":{to},"data":"{data}{with}"}}"#),
                 );
             }
             Step::Disconnect(who) => {

@@ -17,6 +17,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
             commands::check_code,
             commands::complete_word,
             commands::hang_up,
+            commands::renew_code,
             commands::set_microphone_muted,
             commands::set_camera_on,
             commands::select_camera,

@@ -84,6 +84,13 @@ pub(crate) async fn hang_up(shell: Held<'_>) -> Answer {
     Ok(shell.engine.hang_up().await?)
 }
 
+/// Draws new words for the room and tells those in it.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn renew_code(shell: Held<'_>) -> Answer {
+    Ok(shell.engine.renew_code().await?)
+}
+
 /// Mutes the microphone, or not.
 #[tauri::command]
 #[specta::specta]

@@ -75,10 +75,12 @@ impl Recorder {
         Some(running.into_recent_call(now_ms))
     }
 
-    /// Whether the call that is being followed is the one in `view`.
+    /// Whether the call that is being followed is the one in `view`. The words may be new ones.
     fn is_of(&self, view: &CallView) -> bool {
-        let code = view.invite.as_ref().map(|invite| &invite.code);
-        self.running.as_ref().map(|running| &running.code) == code
+        let number = |code: &str| code.split('-').next().map(str::to_owned);
+        let shown = view.invite.as_ref().map(|invite| number(&invite.code));
+        let running = self.running.as_ref();
+        running.map(|running| number(&running.code)) == shown
     }
 
     fn follow(&mut self, view: &CallView, now_ms: u64) {
@@ -92,6 +94,8 @@ impl Recorder {
             names: BTreeMap::new(),
             started_at_ms: now_ms.saturating_sub(view.connected_for_ms.unwrap_or(0).into()),
         });
+        running.code.clone_from(&invite.code);
+        running.link.clone_from(&invite.link);
         for participant in &view.participants {
             if !participant.name.is_empty() {
                 running
@@ -149,6 +153,7 @@ mod tests {
                 reach: Reach::Server,
                 instead_of: None,
             }),
+            code_retired: false,
             participants: participants.collect(),
             local: LocalView::default(),
             signaling: SignalingLinkState::Joined,

@@ -43,6 +43,7 @@ export interface Backend {
   /** `text` is a room code or an invite link, as typed. */
   joinCall(text: string): Promise<void>;
   hangUp(): Promise<void>;
+  renewCode(): Promise<void>;
   checkCode(text: string): Promise<CodeCheck>;
   /** Words of the list that begin like this. */
   completeWord(prefix: string): Promise<string[]>;

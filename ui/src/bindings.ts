@@ -21,6 +21,8 @@ export const commands = {
 	completeWord: (prefix: string) => __TAURI_INVOKE<string[]>("complete_word", { prefix }),
 	/**  Leaves the call. */
 	hangUp: () => typedError<null, CommandError>(__TAURI_INVOKE("hang_up")),
+	/**  Draws new words for the room and tells those in it. */
+	renewCode: () => typedError<null, CommandError>(__TAURI_INVOKE("renew_code")),
 	/**  Mutes the microphone, or not. */
 	setMicrophoneMuted: (muted: boolean) => typedError<null, CommandError>(__TAURI_INVOKE("set_microphone_muted", { muted })),
 	/**  Switches the camera on, or off, which releases it. */
@@ -92,6 +94,14 @@ id: number } |
 id: number; 
 /**  The name they had. */
 name: string } | 
+/**  Somebody tried to come in with wrong words. */
+{ type: "wrongCode"; 
+/**  How many more wrong ones are allowed; 0 when that was the last. */
+left: number } | 
+/**  Somebody was not let in: what came from them through the server made no sense. */
+{ type: "notVerified" } | 
+/**  There are new words. */
+{ type: "codeRenewed" } | 
 /**  A device of ours could not be used. */
 { type: "deviceProblem"; 
 /**  Which. */
@@ -157,6 +167,11 @@ export type CallView = {
 	participant: number | null,
 	/**  The invitation, from the moment the room exists. */
 	invite: InviteView | null,
+	/**
+	 *  Too many wrong words were tried: nobody gets in with the words of `invite` until there are new
+	 *  ones.
+	 */
+	codeRetired: boolean,
 	/**  The others, in join order. */
 	participants: ParticipantView[],
 	/**  Our own side. */
@@ -362,7 +377,16 @@ export type EndReason =
 /**  The server refused: too many rooms, too fast, too large. */
 "serverRefused" | 
 /**  Media could not be set up or was lost for good. */
-"connectionFailed";
+"connectionFailed" | 
+/**
+ *  The number is right, the words are not; or somebody changed a message on the way, which
+ *  looks the same.
+ */
+"wrongCode" | 
+/**  Too many wrong words were tried in this room: those inside have a new code. */
+"codeRetired" | 
+/**  What came through the server was changed on the way. */
+"notVerified";
 
 /**  Which failure. The interface has a sentence for each. */
 export type ErrorCode = 

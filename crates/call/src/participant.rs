@@ -13,9 +13,11 @@ use ahoy_audio::redundancy::LossReport;
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Bitrate;
+use ahoy_sealing::Fingerprint;
 use ahoy_video::send::VideoSend;
 use tokio::sync::mpsc;
 
+use crate::fingerprint;
 use crate::lip_sync::SoundAndPicture;
 use crate::local::{AudioFanOut, LocalMedia, VideoFanOut};
 use crate::negotiation::{Action, Candidate, Description, DescriptionKind, Negotiation, Role};
@@ -58,6 +60,8 @@ pub enum ParticipantOutput {
     DataOpen,
     /// They told us something.
     Message(PeerMessage),
+    /// A description of theirs names another certificate than the one that was verified.
+    NotVerified,
     /// No connection can be made, or it is closed.
     Failed,
 }
@@ -92,8 +96,16 @@ pub struct Participant {
 }
 
 impl Participant {
-    /// Starts the connection. `report` is awaited on the task with everything that happens.
-    pub fn start<F, Fut>(role: Role, config: TransportConfig, local: &LocalMedia, report: F) -> Self
+    /// Starts the connection to whoever has the certificate `remote`; `None` takes any, for a bench
+    /// whose two sides have no server between them. `report` is awaited on the task with everything
+    /// that happens.
+    pub fn start<F, Fut>(
+        role: Role,
+        remote: Option<Fingerprint>,
+        config: TransportConfig,
+        local: &LocalMedia,
+        report: F,
+    ) -> Self
     where
         F: Fn(ParticipantOutput) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -103,6 +115,7 @@ impl Participant {
         let task = ParticipantTask {
             negotiation: Negotiation::new(role),
             reconnect: Reconnect::start(role.polite),
+            remote,
             link: Arc::clone(&link),
             video_out: Arc::clone(&local.video_out),
             audio_out: Arc::clone(&local.audio_out),
@@ -439,6 +452,8 @@ impl EncodedAudioSink for ToTransport {
 struct ParticipantTask<F> {
     negotiation: Negotiation,
     reconnect: Reconnect,
+    /// The only certificate that is accepted from them.
+    remote: Option<Fingerprint>,
     link: Arc<MediaLink>,
     video_out: Arc<VideoFanOut>,
     audio_out: Arc<AudioFanOut>,
@@ -480,6 +495,11 @@ where
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Description(description)) => {
+                        let other = |remote| !fingerprint::names_only(&description.sdp, remote);
+                        if self.remote.as_ref().is_some_and(other) {
+                            (self.report)(ParticipantOutput::NotVerified).await;
+                            break;
+                        }
                         if description.kind == DescriptionKind::Offer {
                             self.reconnect.remote_offer();
                         }

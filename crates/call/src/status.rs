@@ -2,6 +2,8 @@
 //! Names and device states travel here, encrypted between the two computers, and never through
 //! the signaling server.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::adaptation::QualityLimitationReason;
@@ -16,7 +18,7 @@ pub const MAX_MESSAGE_BYTES: usize = 4096;
 pub const MAX_NAME_CHARS: usize = 64;
 
 /// A message between two participants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum PeerMessage {
     /// Sent when the channel opens and whenever something in it changes.
@@ -53,11 +55,44 @@ pub enum PeerMessage {
         /// Lines of the picture when they are fewer than wanted, otherwise 0.
         height: u32,
     },
+    /// The code under which others get in, sent when the channel opens and when it is a new one: all
+    /// show the same, and let in whoever was given it.
+    #[serde(rename_all = "camelCase")]
+    Code {
+        /// Counts the codes of this room. Of two with the same number, the one whose words come
+        /// first in the alphabet counts.
+        generation: u32,
+        /// `amber-otter`.
+        words: String,
+        /// The secret of the invite link, in base64url.
+        link: String,
+    },
+    /// Too many wrong words were tried, and nobody gets in with these any more.
+    #[serde(rename_all = "camelCase")]
+    CodeRetired {
+        /// Which code.
+        generation: u32,
+    },
     /// The sender hangs up now.
     Bye,
     /// A type that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// Names and words do not belong in logs.
+impl fmt::Debug for PeerMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status { .. } => "Status",
+            Self::SoundGaps { .. } => "SoundGaps",
+            Self::Sending { .. } => "Sending",
+            Self::Code { .. } => "Code",
+            Self::CodeRetired { .. } => "CodeRetired",
+            Self::Bye => "Bye",
+            Self::Unknown => "Unknown",
+        })
+    }
 }
 
 impl PeerMessage {

@@ -63,6 +63,13 @@ pub enum EndReason {
     ServerRefused,
     /// Media could not be set up or was lost for good.
     ConnectionFailed,
+    /// The number is right, the words are not; or somebody changed a message on the way, which
+    /// looks the same.
+    WrongCode,
+    /// Too many wrong words were tried in this room: those inside have a new code.
+    CodeRetired,
+    /// What came through the server was changed on the way.
+    NotVerified,
 }
 
 /// How far an invite reaches.
@@ -204,6 +211,9 @@ pub struct CallView {
     pub participant: Option<ParticipantId>,
     /// The invitation, from the moment the room exists.
     pub invite: Option<InviteView>,
+    /// Too many wrong words were tried: nobody gets in with the words of `invite` until there are new
+    /// ones.
+    pub code_retired: bool,
     /// The others, in join order.
     pub participants: Vec<ParticipantView>,
     /// Our own side.
@@ -233,6 +243,16 @@ pub enum CallEvent {
         /// The name they had.
         name: String,
     },
+    /// Somebody tried to come in with wrong words.
+    #[serde(rename_all = "camelCase")]
+    WrongCode {
+        /// How many more wrong ones are allowed; 0 when that was the last.
+        left: u8,
+    },
+    /// Somebody was not let in: what came from them through the server made no sense.
+    NotVerified,
+    /// There are new words.
+    CodeRenewed,
     /// A device of ours could not be used.
     #[serde(rename_all = "camelCase")]
     DeviceProblem {

@@ -85,6 +85,18 @@ impl Failure {
                 Exit::Connection,
                 "No connection to the other side could be made: check the network and its firewall.",
             ),
+            EndReason::WrongCode => (
+                Exit::Room,
+                "The words of this code are wrong: this call could not be verified. Check them and try again.",
+            ),
+            EndReason::CodeRetired => (
+                Exit::Room,
+                "The words of this code are no longer good: too many wrong ones were tried. Ask for the new code.",
+            ),
+            EndReason::NotVerified => (
+                Exit::Connection,
+                "This call could not be verified: what came through the server was changed on the way.",
+            ),
         };
         Some(Self::new(exit, message))
     }
@@ -156,6 +168,9 @@ mod tests {
         assert_eq!(exit(EndReason::ServerLost), Exit::Server);
         assert_eq!(exit(EndReason::ServerRefused), Exit::Server);
         assert_eq!(exit(EndReason::ConnectionFailed), Exit::Connection);
+        assert_eq!(exit(EndReason::WrongCode), Exit::Room);
+        assert_eq!(exit(EndReason::CodeRetired), Exit::Room);
+        assert_eq!(exit(EndReason::NotVerified), Exit::Connection);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use cpace::Cpace;
 pub use guesses::{Guesses, MAX_WRONG_GUESSES, Verdict};
 pub use handshake::{
     Context, Failure, Fingerprint, Handshake, MAX_HANDSHAKE_MESSAGE, MessageKind, Outcome, Refusal,
-    Role, Secret, SecretKind, Secrets, Step, message_kind, refusal,
+    Role, Secret, SecretKind, Secrets, Step, message_kind, refusal, share_epoch,
 };
 pub use pake::{Pake, PakeError, Public, SHARE_LENGTH, Share, SharedKey};
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ahoy_signaling::message::{
-    ClientMessage, PROTOCOL_VERSION, SUBPROTOCOL, SdpType, ServerMessage, SessionDescription,
+    ClientMessage, PROTOCOL_VERSION, SUBPROTOCOL, ServerMessage, SignalData,
 };
 use ahoy_signaling::{RoomNumber, room::Heartbeat};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -394,14 +394,10 @@ async fn speak(mut voice: SplitSink<Socket, Message>, start: Instant) {
     for _ in 0..MESSAGES_EACH {
         ticks.tick().await;
         let mut text = format!("{}|", start.elapsed().as_nanos());
-        text.push_str(&"x".repeat(MESSAGE_BYTES - 80 - text.len()));
-        let message = ClientMessage::Description {
-            to: 2,
-            description: SessionDescription {
-                kind: SdpType::Offer,
-                sdp: text,
-            },
-        };
+        // As base64url three bytes become four characters, and 40 are around them.
+        text.push_str(&"x".repeat((MESSAGE_BYTES - 40) / 4 * 3 - text.len()));
+        let data = SignalData::new(text.as_bytes()).expect("short enough");
+        let message = ClientMessage::Signal { to: 2, data };
         voice
             .send(Message::text(message.to_json()))
             .await
@@ -420,8 +416,10 @@ async fn listen(
         let arrived = start.elapsed();
         let text = message.into_text().expect("text");
         match ServerMessage::parse(&text).expect("a message") {
-            ServerMessage::Description { description, .. } => {
-                let (sent, _) = description.sdp.split_once('|').expect("ours");
+            ServerMessage::Signal { data, .. } => {
+                let text = data.bytes().expect("ours");
+                let text = String::from_utf8(text).expect("ours");
+                let (sent, _) = text.split_once('|').expect("ours");
                 let sent = Duration::from_nanos(sent.parse().expect("a number"));
                 times.push(arrived - sent);
             }

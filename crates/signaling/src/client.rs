@@ -16,8 +16,8 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::address::ServerAddress;
 use crate::message::{
-    ClientMessage, ErrorCode, IceCandidate, IceServer, PROTOCOL_VERSION, ParticipantId, Reach,
-    ServerMessage, SessionDescription,
+    ClientMessage, ErrorCode, IceServer, PROTOCOL_VERSION, ParticipantId, Reach, ServerMessage,
+    SignalData,
 };
 use crate::room_code::RoomNumber;
 pub use backoff::Reconnect;
@@ -360,32 +360,13 @@ impl SignalingSender {
         self.send(ClientMessage::IceServers).await
     }
 
-    /// Sends a description to one other participant, waiting while the queue (128) is full.
+    /// Sends something sealed to one other participant, waiting while the queue (128) is full.
     ///
     /// # Errors
     ///
     /// [`SignalingError::Lost`] when the link has ended.
-    pub async fn description(
-        &self,
-        to: ParticipantId,
-        description: SessionDescription,
-    ) -> Result<(), SignalingError> {
-        self.send(ClientMessage::Description { to, description })
-            .await
-    }
-
-    /// Sends a candidate (`None` after the last) to one other participant, waiting while the queue
-    /// (128) is full.
-    ///
-    /// # Errors
-    ///
-    /// [`SignalingError::Lost`] when the link has ended.
-    pub async fn candidate(
-        &self,
-        to: ParticipantId,
-        candidate: Option<IceCandidate>,
-    ) -> Result<(), SignalingError> {
-        self.send(ClientMessage::Candidate { to, candidate }).await
+    pub async fn signal(&self, to: ParticipantId, data: SignalData) -> Result<(), SignalingError> {
+        self.send(ClientMessage::Signal { to, data }).await
     }
 
     /// Sends any message, waiting while the queue (128) is full. [`ClientMessage::Leave`] ends the

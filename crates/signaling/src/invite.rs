@@ -3,11 +3,13 @@
 //! `ahoy://example.org/4821#amber-otter` names a server that is reached encrypted (`wss`),
 //! `ahoy+ws://192.168.1.5:24642/4821#amber-otter` one that is not (`ws`), such as the one inside a
 //! window on the same network. The words stand in the fragment, which programs do not send to
-//! servers (RFC 3986 section 3.5).
+//! servers (RFC 3986 section 3.5), and after them the link's own longer secret:
+//! `#amber-otter.k9QzBsL2TzqkN7d0y1XwVg`.
 
 use std::str::FromStr;
 
 use crate::address::{AddressError, ServerAddress};
+use crate::link_secret::LinkSecret;
 use crate::room_code::{CodeError, CodeWords, RoomCode, RoomNumber};
 
 const SECURE: &str = "ahoy://";
@@ -22,6 +24,8 @@ pub struct Invite {
     pub server: Option<ServerAddress>,
     /// The code.
     pub code: RoomCode,
+    /// The secret of a link; `None` for a code, and for a link that has lost it.
+    pub secret: Option<LinkSecret>,
 }
 
 /// What is wrong with an invitation.
@@ -55,11 +59,13 @@ impl Invite {
     pub fn link(&self) -> Option<String> {
         let server = self.server.as_ref()?;
         let scheme = if server.is_secure() { SECURE } else { PLAIN };
+        let secret = self.secret.map(|secret| format!(".{secret}"));
         Some(format!(
-            "{scheme}{}/{}#{}",
+            "{scheme}{}/{}#{}{}",
             server.authority(),
             self.code.number,
-            self.code.words
+            self.code.words,
+            secret.unwrap_or_default(),
         ))
     }
 }
@@ -84,6 +90,7 @@ impl FromStr for Invite {
         Ok(Self {
             server: None,
             code: text.parse()?,
+            secret: None,
         })
     }
 }
@@ -99,13 +106,20 @@ fn parse_link(secure: bool, rest: &str) -> Result<Invite, InviteError> {
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
     let server = ServerAddress::from_authority(secure, authority)?;
     let number = number(path.trim_end_matches('/'))?;
-    let words = fragment.parse::<CodeWords>().map_err(|error| match error {
+    let (words, secret) = fragment.split_once('.').unwrap_or((fragment, ""));
+    // Without the secret, or with what is left of one, the words still let in.
+    let secret = secret
+        .trim_end_matches(|end: char| !end.is_ascii_alphanumeric() && end != '-' && end != '_')
+        .parse()
+        .ok();
+    let words = words.parse::<CodeWords>().map_err(|error| match error {
         CodeError::Empty => CodeError::WordsMissing { given: 0 },
         other => other,
     })?;
     Ok(Invite {
         server: Some(server),
         code: RoomCode { number, words },
+        secret,
     })
 }
 
@@ -139,6 +153,7 @@ mod tests {
             "ahoy://example.org:8443/4821#amber-otter",
             "ahoy+ws://192.168.1.5:24642/48211#amber-otter",
             "ahoy+ws://[fd00::5]:24642/482112#amber-otter",
+            "ahoy://example.org/4821#amber-otter.k9QzBsL2TzqkN7d0y1XwVg",
         ] {
             assert_eq!(
                 read(link).expect("an invitation").link().as_deref(),
@@ -160,6 +175,19 @@ mod tests {
             invite.server.expect("a server").to_string(),
             "ws://10.0.0.2:24642"
         );
+    }
+
+    #[test]
+    fn the_secret_is_read_or_missed() {
+        let with = "ahoy://example.org/4821#amber-otter.k9QzBsL2TzqkN7d0y1XwVg";
+        for end in ["", ".", ">", ")!", "\"", ","] {
+            let invite = read(&format!("{with}{end}")).expect("an invitation");
+            assert_eq!(invite.link().as_deref(), Some(with), "{end}");
+        }
+        for end in ["", ".", ".k9Qz", ".k9QzBsL2TzqkN7d0y1XwVgA", ".!"] {
+            let text = format!("ahoy://example.org/4821#amber-otter{end}");
+            assert_eq!(read(&text).expect("an invitation").secret, None, "{end}");
+        }
     }
 
     #[test]

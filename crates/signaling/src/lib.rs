@@ -1,6 +1,6 @@
 //! Signaling: how two people who share a room code find each other.
 //!
-//! A server hands out room numbers and forwards descriptions and candidates between the people in
+//! A server hands out room numbers and forwards sealed messages between the people in
 //! one room. This crate holds both ends: [`server`] as a library that the app embeds and that
 //! `ahoy-server` wraps, and [`client`]. Between them travel the messages of [`message`], which
 //! `docs/signaling-protocol.md` describes. It knows neither media nor peer connections.
@@ -12,6 +12,7 @@ pub mod client;
 pub mod discovery;
 pub mod embedded;
 pub mod invite;
+pub mod link_secret;
 pub mod message;
 pub mod room;
 pub mod room_code;

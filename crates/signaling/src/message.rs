@@ -9,37 +9,29 @@ mod secret;
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 
 use crate::room_code::RoomNumber;
 pub use ice_server::{IceServer, MAX_ICE_SERVERS, MAX_ICE_TEXT, MAX_ICE_URLS};
 pub use secret::Secret;
 
 /// Version of the conversation: raised when an older side could no longer follow it.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// WebSocket subprotocol (RFC 6455 section 1.9) that both sides name in the handshake, so that
 /// each knows at once that the other is no Ahoy.
-pub const SUBPROTOCOL: &str = "ahoy.1";
+pub const SUBPROTOCOL: &str = "ahoy.2";
 
-/// Longest message in bytes. A description with ten codecs has about 8 KiB; the rest is room for
-/// growth, small enough that nobody can fill a server's memory with a few messages.
+/// Longest message in bytes: room for the longest [`SignalData`], and small enough that nobody can
+/// fill a server's memory with a few messages.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// What a description may grow by when a server passes it on: `from` in the place of `to`, a longer
-/// number, a default written out. One that leaves no room for it is refused, or the receiver would
-/// find it too long and close the connection.
-const GROWTH: usize = 64;
-
-/// Longest description in bytes, less than [`MAX_MESSAGE`] by the room its escaping may need.
-pub const MAX_SDP: usize = 32 * 1024;
-
-/// Longest candidate line in bytes: the grammar (RFC 8839 section 5.1) with a 253-character host
-/// name stays below 600.
-pub const MAX_CANDIDATE: usize = 1024;
-
-/// Longest `sdpMid` and `usernameFragment` in bytes (RFC 8839 section 5.4 allows 256).
-pub const MAX_LABEL: usize = 256;
+/// Longest [`SignalData`] in characters: 46,080 bytes. A session description of 32 KiB, four times
+/// the longest seen, fits in with its line ends escaped and sealed; and the rest of a message fits
+/// around it whatever it is, so that what a server passes on is never too long for the receiver.
+pub const MAX_SIGNAL: usize = 60 * 1024;
 
 /// Most people in one room: a mesh of more would ask too much of a home's uplink.
 pub const MAX_PARTICIPANTS: usize = 10;
@@ -106,20 +98,12 @@ pub enum ClientMessage {
     IceServers,
     /// Leaves the room; the connection may be used for another.
     Leave,
-    /// A session description for one other participant.
-    Description {
+    /// Something for one other participant that the server cannot read.
+    Signal {
         /// For whom.
         to: ParticipantId,
-        /// The description.
-        description: SessionDescription,
-    },
-    /// An ICE candidate for one other participant.
-    Candidate {
-        /// For whom.
-        to: ParticipantId,
-        /// The candidate; `null` after the last one.
-        #[serde(deserialize_with = "required")]
-        candidate: Option<IceCandidate>,
+        /// What.
+        data: SignalData,
     },
     /// Asks for a [`ServerMessage::Pong`].
     Ping,
@@ -238,20 +222,12 @@ pub enum ServerMessage {
         /// Who.
         participant: ParticipantId,
     },
-    /// A session description from another participant.
-    Description {
+    /// Something from another participant that the server cannot read.
+    Signal {
         /// From whom.
         from: ParticipantId,
-        /// The description.
-        description: SessionDescription,
-    },
-    /// An ICE candidate from another participant.
-    Candidate {
-        /// From whom.
-        from: ParticipantId,
-        /// The candidate; `null` after the last one.
-        #[serde(deserialize_with = "required")]
-        candidate: Option<IceCandidate>,
+        /// What.
+        data: SignalData,
     },
     /// Something that the client said was not done.
     Error {
@@ -360,63 +336,51 @@ pub enum ErrorCode {
     Unknown,
 }
 
-/// A session description (W3C `RTCSessionDescriptionInit`).
+/// What participants tell each other through the server: bytes as base64url without padding (RFC
+/// 4648 section 5). They are sealed, so that only the two can read them; a server passes them on.
+///
+/// `Debug`, and with it every log, shows the length only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionDescription {
-    /// `RTCSdpType`.
-    #[serde(rename = "type")]
-    pub kind: SdpType,
-    /// The description (RFC 8866); empty for a rollback.
-    #[serde(default)]
-    pub sdp: String,
-}
+#[serde(transparent)]
+pub struct SignalData(String);
 
-/// W3C `RTCSdpType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SdpType {
-    /// An offer.
-    Offer,
-    /// An answer that may change.
-    Pranswer,
-    /// A final answer.
-    Answer,
-    /// Takes an offer back.
-    Rollback,
-}
+impl SignalData {
+    /// `bytes` as they travel; `None` when they are too many for [`MAX_SIGNAL`].
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        (text.len() <= MAX_SIGNAL).then_some(Self(text))
+    }
 
-/// An ICE candidate (W3C `RTCIceCandidateInit`).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IceCandidate {
-    /// The candidate attribute (RFC 8839 section 5.1); empty after the last of a generation.
-    pub candidate: String,
-    /// Identification tag of the media description.
-    #[serde(default)]
-    pub sdp_mid: Option<String>,
-    /// Its index, from 0.
-    #[serde(default, rename = "sdpMLineIndex")]
-    pub sdp_m_line_index: Option<u16>,
-    /// ICE user name fragment of the generation.
-    #[serde(default)]
-    pub username_fragment: Option<String>,
-}
+    /// The bytes; `None` when the text is not canonical base64url.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        URL_SAFE_NO_PAD.decode(&self.0).ok()
+    }
 
-/// Descriptions and candidates hold network addresses, which do not belong in logs.
-impl fmt::Debug for SessionDescription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "SessionDescription({:?}, {} bytes)",
-            self.kind,
-            self.sdp.len()
-        )
+    /// Length of the text in characters, which are bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it looks like what it must be; a server need not know more.
+    fn check(&self) -> Result<(), MessageError> {
+        check_length("data", self.0.len(), MAX_SIGNAL)?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if self.0.bytes().all(allowed) {
+            Ok(())
+        } else {
+            Err(MessageError::Malformed)
+        }
     }
 }
 
-impl fmt::Debug for IceCandidate {
+impl fmt::Debug for SignalData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IceCandidate({} bytes)", self.candidate.len())
+        write!(f, "SignalData({} characters)", self.0.len())
     }
 }
 
@@ -457,15 +421,14 @@ impl MessageError {
 }
 
 impl ClientMessage {
-    const TYPES: [&str; 10] = [
+    const TYPES: [&str; 9] = [
         "create",
         "join",
         "resume",
         "received",
         "iceServers",
         "leave",
-        "description",
-        "candidate",
+        "signal",
         "ping",
         "pong",
     ];
@@ -474,14 +437,7 @@ impl ClientMessage {
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         let message = parse(text, &Self::TYPES)?;
         match &message {
-            Self::Description { .. } if text.len() > MAX_MESSAGE - GROWTH => {
-                return Err(MessageError::TooLarge);
-            }
-            Self::Description { description, .. } => check_description(description)?,
-            Self::Candidate {
-                candidate: Some(candidate),
-                ..
-            } => check_candidate(candidate)?,
+            Self::Signal { data, .. } => data.check()?,
             Self::Resume { participants, .. } => {
                 check_length("participants", participants.len(), MAX_PARTICIPANTS)?;
             }
@@ -490,9 +446,6 @@ impl ClientMessage {
             | Self::Received { .. }
             | Self::IceServers
             | Self::Leave
-            | Self::Candidate {
-                candidate: None, ..
-            }
             | Self::Ping
             | Self::Pong => {}
         }
@@ -507,12 +460,12 @@ impl ClientMessage {
     /// Whether it is for another participant: these are counted, so that none is lost and none
     /// comes twice when a seat is resumed.
     pub fn is_counted(&self) -> bool {
-        matches!(self, Self::Description { .. } | Self::Candidate { .. })
+        matches!(self, Self::Signal { .. })
     }
 }
 
 impl ServerMessage {
-    const TYPES: [&str; 14] = [
+    const TYPES: [&str; 13] = [
         "created",
         "joined",
         "resumed",
@@ -522,8 +475,7 @@ impl ServerMessage {
         "participantBack",
         "participantJoined",
         "participantLeft",
-        "description",
-        "candidate",
+        "signal",
         "error",
         "ping",
         "pong",
@@ -533,11 +485,7 @@ impl ServerMessage {
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         let message = parse(text, &Self::TYPES)?;
         match &message {
-            Self::Description { description, .. } => check_description(description)?,
-            Self::Candidate {
-                candidate: Some(candidate),
-                ..
-            } => check_candidate(candidate)?,
+            Self::Signal { data, .. } => data.check()?,
             Self::Created {
                 participants,
                 ice_servers,
@@ -568,9 +516,6 @@ impl ServerMessage {
             | Self::ParticipantAway { .. }
             | Self::ParticipantBack { .. }
             | Self::Received { .. }
-            | Self::Candidate {
-                candidate: None, ..
-            }
             | Self::Error { .. }
             | Self::Ping
             | Self::Pong => {}
@@ -585,7 +530,7 @@ impl ServerMessage {
 
     /// Whether it is from another participant, see [`ClientMessage::is_counted`].
     pub fn is_counted(&self) -> bool {
-        matches!(self, Self::Description { .. } | Self::Candidate { .. })
+        matches!(self, Self::Signal { .. })
     }
 
     /// Fills in `servers` where the message has a place for them.
@@ -686,28 +631,6 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str]) -> Result<T, Mes
 
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-/// Lets `null` pass where `Option` is declared, but not a missing field.
-fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Option::deserialize(deserializer)
-}
-
-fn check_description(description: &SessionDescription) -> Result<(), MessageError> {
-    check_length("sdp", description.sdp.len(), MAX_SDP)
-}
-
-fn check_candidate(candidate: &IceCandidate) -> Result<(), MessageError> {
-    let length = |label: &Option<String>| label.as_ref().map_or(0, String::len);
-    check_length("candidate", candidate.candidate.len(), MAX_CANDIDATE)?;
-    check_length("sdpMid", length(&candidate.sdp_mid), MAX_LABEL)?;
-    check_length(
-        "usernameFragment",
-        length(&candidate.username_fragment),
-        MAX_LABEL,
-    )
 }
 
 fn check_length(field: &'static str, length: usize, limit: usize) -> Result<(), MessageError> {

@@ -295,15 +295,9 @@ impl Rooms {
                 self.resume(id, address, claim, now)
             }),
             ClientMessage::Leave => self.leave(id, now),
-            ClientMessage::Description { to, description } => {
-                self.forward(id, to, length, |from| ServerMessage::Description {
-                    from,
-                    description,
-                })
+            ClientMessage::Signal { to, data } => {
+                self.forward(id, to, length, |from| ServerMessage::Signal { from, data })
             }
-            ClientMessage::Candidate { to, candidate } => self.forward(id, to, length, |from| {
-                ServerMessage::Candidate { from, candidate }
-            }),
             ClientMessage::Received { count } => self.arrived(id, count),
             ClientMessage::IceServers => self.hand_out_ice_servers(id),
             ClientMessage::Ping => {

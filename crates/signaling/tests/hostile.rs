@@ -5,12 +5,12 @@ mod common;
 use std::time::Duration;
 
 use ahoy_signaling::message::ErrorCode;
-use ahoy_signaling::message::{LeaveReason, MAX_MESSAGE, MAX_SDP};
+use ahoy_signaling::message::{LeaveReason, MAX_MESSAGE, MAX_SIGNAL};
 use ahoy_signaling::room::{Limits, Opening, Rate};
 use ahoy_signaling::{
     ConnectOptions, Entry, ServerConfig, ServerMessage, SignalingClient, SignalingError,
 };
-use common::{TestServer, next, offer, soon};
+use common::{TestServer, next, sealed, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -27,19 +27,13 @@ async fn malformed_messages_get_a_typed_error_and_the_connection_lives() {
         ("[1,2,3]", "Malformed"),
         ("{}", "Malformed"),
         (r#"{"type":"join"}"#, "Malformed"),
-        (r#"{"type":"join","version":1,"room":"4821"}"#, "Malformed"),
-        (r#"{"type":"join","version":1,"room":7}"#, "Malformed"),
+        (r#"{"type":"join","version":2,"room":"4821"}"#, "Malformed"),
+        (r#"{"type":"join","version":2,"room":7}"#, "Malformed"),
         (r#"{"type":"teleport"}"#, "UnknownType"),
-        (r#"{"type":"create","version":2}"#, "WrongVersion"),
+        (r#"{"type":"create","version":1}"#, "WrongVersion"),
         (r#"{"type":"join","version":0,"room":4821}"#, "WrongVersion"),
-        (
-            r#"{"type":"description","to":1,"description":{"type":"offer","sdp":"v=0"}}"#,
-            "NotInRoom",
-        ),
-        (
-            r#"{"type":"candidate","to":1,"candidate":null}"#,
-            "NotInRoom",
-        ),
+        (r#"{"type":"signal","to":1,"data":"AQ"}"#, "NotInRoom"),
+        (r#"{"type":"signal","to":1,"data":"+/"}"#, "Malformed"),
         (r#"{"type":"leave"}"#, "NotInRoom"),
     ] {
         assert_eq!(raw.refused(text).await, code, "{text}");
@@ -47,24 +41,22 @@ async fn malformed_messages_get_a_typed_error_and_the_connection_lives() {
     raw.send(Message::binary(vec![0, 1, 2, 255])).await;
     assert_eq!(raw.error().await, "Malformed");
     let long = format!(
-        r#"{{"type":"description","to":1,"description":{{"type":"offer","sdp":"{}"}}}}"#,
-        "x".repeat(MAX_SDP + 1)
+        r#"{{"type":"signal","to":1,"data":"{}"}}"#,
+        "x".repeat(MAX_SIGNAL + 1)
     );
     assert_eq!(raw.refused(&long).await, "TooLarge");
-    raw.say(r#"{"type":"create","version":1,"unknownField":[{}]}"#)
+    raw.say(r#"{"type":"create","version":2,"unknownField":[{}]}"#)
         .await;
     assert!(matches!(
         raw.hear().await,
         Some(ServerMessage::Created { .. })
     ));
     assert_eq!(
-        raw.refused(r#"{"type":"candidate","to":2,"candidate":null}"#)
-            .await,
+        raw.refused(r#"{"type":"signal","to":2,"data":"AQ"}"#).await,
         "UnknownParticipant"
     );
     assert_eq!(
-        raw.refused(r#"{"type":"candidate","to":1,"candidate":null}"#)
-            .await,
+        raw.refused(r#"{"type":"signal","to":1,"data":"AQ"}"#).await,
         "UnknownParticipant"
     );
     raw.say(r#"{"type":"ping"}"#).await;
@@ -156,12 +148,11 @@ async fn a_flood_ends_the_connection_and_the_others_are_told() {
     );
     let mut receiver = ben.receiver;
     let sender = ben.sender;
-    let flood =
-        tokio::spawn(async move { while sender.description(1, offer("v=0")).await.is_ok() {} });
+    let flood = tokio::spawn(async move { while sender.signal(1, sealed("x")).await.is_ok() {} });
     let mut forwarded = 0;
     loop {
         match next(&mut ann.receiver).await {
-            ServerMessage::Description { .. } => forwarded += 1,
+            ServerMessage::Signal { .. } => forwarded += 1,
             ServerMessage::ParticipantLeft {
                 participant: 2,
                 reason,
@@ -309,7 +300,7 @@ async fn the_server_in_a_window_is_not_for_web_pages() {
         let mut tcp = TcpStream::connect(server.socket).await.expect("connected");
         let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-            Sec-WebSocket-Protocol: ahoy.1\r\nOrigin: https://example.org\r\n\r\n";
+            Sec-WebSocket-Protocol: ahoy.2\r\nOrigin: https://example.org\r\n\r\n";
         tcp.write_all(request.as_bytes()).await.expect("written");
         let mut answer = [0; 12];
         soon(tcp.read_exact(&mut answer)).await.expect("an answer");
@@ -326,7 +317,7 @@ async fn malformed_messages_from_a_server_are_counted_and_ignored() {
         r#"{"type":"created","room":4821,"participant":1,"participants":[1],"reach":"server"}"#,
         "rubbish",
         r#"{"type":"fromTheFuture","x":1}"#,
-        r#"{"type":"description","from":2,"description":7}"#,
+        r#"{"type":"signal","from":2,"data":7}"#,
         r#"{"type":"participantJoined","participant":2}"#,
     ])
     .await;
@@ -379,7 +370,7 @@ async fn hostile_server(
         let ours = |_: &Request, mut response: Response| {
             response
                 .headers_mut()
-                .insert("sec-websocket-protocol", "ahoy.1".parse().expect("a value"));
+                .insert("sec-websocket-protocol", "ahoy.2".parse().expect("a value"));
             Ok(response)
         };
         let mut socket = tokio_tungstenite::accept_hdr_async(tcp, ours)

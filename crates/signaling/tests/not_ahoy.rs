@@ -87,7 +87,7 @@ async fn another_websocket_server_is_not_ahoy() {
 
 #[tokio::test]
 async fn an_ahoy_server_of_another_version_says_so() {
-    let newer = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Protocol: ahoy.2\r\nContent-Length: 0\r\n\r\n";
+    let newer = b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Protocol: ahoy.3\r\nContent-Length: 0\r\n\r\n";
     let address = says(newer).await;
     assert_eq!(
         connect(&address, CREATE).await.err(),
@@ -101,7 +101,7 @@ async fn our_own_server_names_itself_to_other_clients() {
     let mut tcp = TcpStream::connect(server.socket).await.expect("connected");
     let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-        Sec-WebSocket-Protocol: ahoy.2, chat\r\n\r\n";
+        Sec-WebSocket-Protocol: ahoy.3, chat\r\n\r\n";
     tcp.write_all(request.as_bytes()).await.expect("written");
     let mut answer = String::new();
     soon(tcp.read_to_string(&mut answer))
@@ -109,7 +109,7 @@ async fn our_own_server_names_itself_to_other_clients() {
         .expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(
-        answer.contains("sec-websocket-protocol: ahoy.1"),
+        answer.contains("sec-websocket-protocol: ahoy.2"),
         "{answer}"
     );
 }

@@ -11,7 +11,7 @@ use ahoy_signaling::{
     ConnectOptions, Entry, LastingLink, Reconnect, Server, ServerAddress, ServerConfig,
     ServerMessage, SignalingClient, SignalingError, SignalingEvent,
 };
-use common::{TestServer, offer, soon};
+use common::{TestServer, sealed, soon};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -119,9 +119,9 @@ fn left(participant: u32, reason: LeaveReason) -> ServerMessage {
 }
 
 fn described(from: u32, text: &str) -> ServerMessage {
-    ServerMessage::Description {
+    ServerMessage::Signal {
         from,
-        description: offer(text),
+        data: sealed(text),
     }
 }
 
@@ -143,8 +143,8 @@ async fn a_cut_wire_is_bridged_and_nothing_is_lost_or_doubled() {
         // Both go on talking; what Ben says waits at his side, what Ann says at the server.
         for _ in 0..4 {
             let text = said.to_string();
-            ann.sender.description(2, offer(&text)).await.expect("said");
-            ben.sender.description(1, offer(&text)).await.expect("said");
+            ann.sender.signal(2, sealed(&text)).await.expect("said");
+            ben.sender.signal(1, sealed(&text)).await.expect("said");
             said += 1;
         }
         bens.lead_to(server.socket);
@@ -224,7 +224,7 @@ async fn a_new_network_is_used_at_once_and_nobody_notices() {
         ben.sender.reconnect();
         assert_eq!(back(&mut ben).await, SignalingEvent::Resumed);
         let text = round.to_string();
-        ben.sender.description(1, offer(&text)).await.expect("said");
+        ben.sender.signal(1, sealed(&text)).await.expect("said");
         assert_eq!(message(&mut ann).await, described(2, &text));
     }
     assert_eq!(server.server.load().connections, 2);
@@ -263,7 +263,7 @@ async fn a_restarted_server_gets_the_room_back() {
         }
     }
     // The seats are the same, so what is said finds its way.
-    ann.sender.description(3, offer("a")).await.expect("said");
+    ann.sender.signal(3, sealed("a")).await.expect("said");
     loop {
         match message(&mut carl).await {
             ServerMessage::ParticipantAway { .. } | ServerMessage::ParticipantBack { .. } => {}
@@ -385,8 +385,8 @@ async fn a_message_that_is_too_long_is_refused_and_the_link_goes_on() {
     let server = TestServer::listen(Server::new(ServerConfig::default())).await;
     let wire = Wire::to(server.socket).await;
     let mut ann = wire.enter(Entry::Create { reach: None }).await;
-    let long = "x".repeat(ahoy_signaling::message::MAX_SDP + 1);
-    ann.sender.description(2, offer(&long)).await.expect("said");
+    let long = "x".repeat(ahoy_signaling::message::MAX_SIGNAL + 1);
+    ann.sender.signal(2, sealed(&long)).await.expect("said");
     assert_eq!(
         message(&mut ann).await,
         ServerMessage::error(ErrorCode::TooLarge)

@@ -4,16 +4,16 @@ mod common;
 
 use std::time::Duration;
 
-use ahoy_signaling::message::{ErrorCode, IceCandidate, LeaveReason, MAX_PARTICIPANTS, Reach};
+use ahoy_signaling::message::{ErrorCode, LeaveReason, MAX_PARTICIPANTS, Reach};
 use ahoy_signaling::room::{Heartbeat, Limits, Rate};
 use ahoy_signaling::{
     ConnectOptions, Entry, ServerConfig, ServerMessage, SignalingClient, SignalingError,
 };
-use common::{Raw, TestServer, another, ending, next, offer, soon};
+use common::{Raw, TestServer, another, ending, next, sealed, soon};
 use tokio::net::TcpSocket;
 
 #[tokio::test]
-async fn two_people_exchange_descriptions_and_candidates() {
+async fn two_people_exchange_sealed_messages() {
     let server = TestServer::start(ServerConfig::default()).await;
     let mut ann = server.create().await;
     assert_eq!(
@@ -31,38 +31,16 @@ async fn two_people_exchange_descriptions_and_candidates() {
         ServerMessage::ParticipantJoined { participant: 2 }
     );
 
-    ben.sender.description(1, offer("v=0")).await.expect("sent");
-    let candidate = IceCandidate {
-        candidate: "candidate:1 1 udp 1 192.0.2.7 9 typ host".into(),
-        sdp_mid: Some("0".into()),
-        sdp_m_line_index: Some(0),
-        username_fragment: Some("frag".into()),
-    };
-    ben.sender
-        .candidate(1, Some(candidate.clone()))
-        .await
-        .expect("sent");
-    ben.sender.candidate(1, None).await.expect("sent");
-    let description = offer("v=0");
-    assert_eq!(
-        next(&mut ann.receiver).await,
-        ServerMessage::Description {
-            from: 2,
-            description
-        }
-    );
-    let candidate = Some(candidate);
-    assert_eq!(
-        next(&mut ann.receiver).await,
-        ServerMessage::Candidate { from: 2, candidate }
-    );
-    assert_eq!(
-        next(&mut ann.receiver).await,
-        ServerMessage::Candidate {
-            from: 2,
-            candidate: None
-        }
-    );
+    for text in ["one", "two"] {
+        ben.sender.signal(1, sealed(text)).await.expect("sent");
+    }
+    for text in ["one", "two"] {
+        let data = sealed(text);
+        assert_eq!(
+            next(&mut ann.receiver).await,
+            ServerMessage::Signal { from: 2, data }
+        );
+    }
 
     soon(ben.sender.leave()).await;
     let left = ServerMessage::ParticipantLeft {
@@ -115,7 +93,7 @@ async fn a_crash_is_told_to_the_others_without_waiting_for_the_heartbeat() {
     let mut ann = server.create().await;
     let mut raw = server.raw().await;
     raw.say(&format!(
-        r#"{{"type":"join","version":1,"room":{}}}"#,
+        r#"{{"type":"join","version":2,"room":{}}}"#,
         ann.seat.room
     ))
     .await;
@@ -147,7 +125,7 @@ async fn a_silent_peer_is_removed_and_an_answering_one_stays() {
     let mut silent = server.raw().await;
     silent
         .say(&format!(
-            r#"{{"type":"join","version":1,"room":{}}}"#,
+            r#"{{"type":"join","version":2,"room":{}}}"#,
             ann.seat.room
         ))
         .await;
@@ -225,7 +203,7 @@ async fn a_server_that_shuts_down_is_lost() {
     assert_eq!(ending(&mut ann.receiver).await, SignalingError::Lost);
     assert_eq!(soon(ann.receiver.recv()).await, None);
     assert_eq!(
-        ann.sender.candidate(2, None).await,
+        ann.sender.signal(2, sealed("x")).await,
         Err(SignalingError::Lost)
     );
     let again = common::connect(&address, Entry::Create { reach: None }).await;
@@ -287,7 +265,7 @@ async fn one_who_does_not_read_is_closed_and_the_others_go_on() {
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
     let mut deaf = Raw::over(socket.connect(server.socket).await.expect("a server")).await;
     deaf.say(&format!(
-        r#"{{"type":"join","version":1,"room":{}}}"#,
+        r#"{{"type":"join","version":2,"room":{}}}"#,
         ann.seat.room
     ))
     .await;
@@ -301,7 +279,7 @@ async fn one_who_does_not_read_is_closed_and_the_others_go_on() {
     let flood = tokio::spawn(async move {
         for _ in 0..1_000 {
             sender
-                .description(2, offer(&large))
+                .signal(2, sealed(&large))
                 .await
                 .expect("the server stands");
         }
@@ -341,22 +319,19 @@ async fn a_full_queue_at_the_client_loses_nothing() {
     );
     for index in 0..400 {
         ben.sender
-            .description(1, offer(&index.to_string()))
+            .signal(1, sealed(&index.to_string()))
             .await
             .expect("sent");
     }
     // Sending works although nobody has read yet.
     for _ in 0..200 {
-        ann.sender.candidate(2, None).await.expect("sent");
+        ann.sender.signal(2, sealed("x")).await.expect("sent");
     }
     for index in 0..400 {
-        let description = offer(&index.to_string());
+        let data = sealed(&index.to_string());
         assert_eq!(
             next(&mut ann.receiver).await,
-            ServerMessage::Description {
-                from: 2,
-                description
-            }
+            ServerMessage::Signal { from: 2, data }
         );
     }
 }

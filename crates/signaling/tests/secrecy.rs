@@ -5,9 +5,9 @@ mod common;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use ahoy_signaling::message::IceCandidate;
+use ahoy_signaling::link_secret::LinkSecret;
 use ahoy_signaling::{CodeWords, Entry, Invite, RoomCode, RoomNumber, ServerAddress, ServerConfig};
-use common::{TestServer, another, connect, next, offer, soon};
+use common::{TestServer, another, connect, next, sealed, soon};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
@@ -57,12 +57,12 @@ async fn pass_on(tcp: TcpStream, target: std::net::SocketAddr, mut record: Recor
         writeln!(seen, "{request:?}").expect("memory");
         response
             .headers_mut()
-            .insert("sec-websocket-protocol", "ahoy.1".parse().expect("a value"));
+            .insert("sec-websocket-protocol", "ahoy.2".parse().expect("a value"));
         Ok(response)
     };
     let mut client = accept_hdr_async(tcp, ours).await.expect("a client");
     let uri = format!("ws://{target}/").parse().expect("an address");
-    let request = ClientRequestBuilder::new(uri).with_sub_protocol("ahoy.1");
+    let request = ClientRequestBuilder::new(uri).with_sub_protocol("ahoy.2");
     let tcp = TcpStream::connect(target).await.expect("the server");
     let (mut server, _) = client_async(request, tcp).await.expect("the server");
     loop {
@@ -108,6 +108,7 @@ async fn the_words_are_in_no_message_and_no_log() {
     let invite = Invite {
         server: Some(address.clone()),
         code,
+        secret: Some(LinkSecret::random()),
     };
     let link = invite.link().expect("a server");
     // What a program would log about it.
@@ -121,17 +122,9 @@ async fn the_words_are_in_no_message_and_no_log() {
         .await
         .expect("a seat");
     next(&mut ann.receiver).await;
-    ben.sender.description(1, offer("v=0")).await.expect("sent");
-    let candidate = IceCandidate {
-        candidate: "candidate:1 1 udp 1 192.0.2.7 9 typ host".into(),
-        sdp_mid: None,
-        sdp_m_line_index: None,
-        username_fragment: None,
-    };
-    ann.sender
-        .candidate(2, Some(candidate))
-        .await
-        .expect("sent");
+    ben.sender.signal(1, sealed("v=0")).await.expect("sent");
+    let candidate = "candidate:1 1 udp 1 192.0.2.7 9 typ host";
+    ann.sender.signal(2, sealed(candidate)).await.expect("sent");
     next(&mut ann.receiver).await;
     next(&mut ben.receiver).await;
     let wrong = Entry::Join {
@@ -149,6 +142,11 @@ async fn the_words_are_in_no_message_and_no_log() {
 
     // The record works: the number is there, and what was logged on purpose.
     let (wire, log) = (wire.text(), log.text());
+    let secret = invite
+        .secret
+        .map(|secret| secret.to_string().to_lowercase());
+    let secret = secret.expect("one was made");
+    assert!(!wire.contains(&secret) && !log.contains(&secret));
     assert!(
         wire.contains(&format!("\\\"room\\\":{}", code.number)),
         "{wire}"

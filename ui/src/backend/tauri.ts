@@ -27,6 +27,7 @@ export const tauriBackend: Backend = {
   newCall: () => done(commands.newCall()),
   joinCall: (text) => done(commands.joinCall(text)),
   hangUp: () => done(commands.hangUp()),
+  renewCode: () => done(commands.renewCode()),
   checkCode: (text) => commands.checkCode(text),
   completeWord: (prefix) => commands.completeWord(prefix),
   setMicrophoneMuted: (muted) => done(commands.setMicrophoneMuted(muted)),

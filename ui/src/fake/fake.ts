@@ -308,6 +308,10 @@ export function createFake(scenario: string): Backend {
         else fake.join(1);
       }, 200);
     },
+    async renewCode() {
+      note("renewCode");
+      fake.view({ codeRetired: false });
+    },
     async hangUp() {
       note("hangUp");
       fake.end("hungUp");

@@ -38,6 +38,7 @@ function fakeBackend() {
     newCall: ok(),
     joinCall: ok(),
     hangUp: ok(),
+    renewCode: ok(),
     checkCode: ok(),
     completeWord: ok(),
     setMicrophoneMuted: ok(),
@@ -152,7 +153,7 @@ describe("App", () => {
   });
 
   describe("joining", () => {
-    it.each(["unknownRoom", "roomFull", "serverUnreachable", "notAnAhoyServer", "serverRefused"] as const)(
+    it.each(["unknownRoom", "roomFull", "serverUnreachable", "notAnAhoyServer", "serverRefused", "wrongCode", "codeRetired", "notVerified"] as const)(
       "tells %s at home and keeps the code",
       (reason) => {
         app.join("4821 amber otter");
@@ -389,6 +390,29 @@ describe("App", () => {
     expect(app.model.announcement.assertive).toContain("Reconnecting");
     ended("connectionFailed", 3000);
     expect(app.model.announcement.assertive).toContain("could not be connected");
+  });
+
+  describe("a wrong code", () => {
+    it("is told, with how many more are allowed", () => {
+      inCall();
+      app.handle({ type: "event", event: { type: "wrongCode", left: 2 } });
+      expect(app.model.note).toMatchObject({ key: "wrongCode", title: "Someone tried a wrong code" });
+      clock.advance(BATCH_MS);
+      expect(app.model.announcement.polite).toContain("Someone tried a wrong code");
+      // The third is told by what stays of it.
+      app.handle({ type: "event", event: { type: "wrongCode", left: 0 } });
+      inCall({ codeRetired: true });
+      expect(app.model.note).toMatchObject({ key: "codeRetired", sticky: true });
+    });
+
+    it("retires the code until there are new words", () => {
+      inCall({ codeRetired: true });
+      app.model.note?.action?.run();
+      expect(backend.renewCode).toHaveBeenCalledOnce();
+      inCall();
+      app.handle({ type: "event", event: { type: "codeRenewed" } });
+      expect(app.model.note?.key).toBe("codeRenewed");
+    });
   });
 
   it("notes a device that fails in a call, until it runs", () => {

@@ -265,6 +265,11 @@ export class App {
     this.#request("join", shown, server === null ? null : { name: server, kept: shown !== text }, () => this.backend.joinCall(text));
   }
 
+  /** New words for the room; those inside get them too. */
+  renewCode(): void {
+    void this.#try(this.backend.renewCode());
+  }
+
   hangUp(): void {
     void this.#try(this.backend.hangUp());
   }
@@ -540,10 +545,30 @@ export class App {
       this.#announceState(before, call);
     }
     if (this.#model.screen !== "call") this.#leaveCallScreen();
+    if (before.codeRetired !== call.codeRetired) this.#codeNote(call.codeRetired);
     this.#deviceNotes(before, call);
     this.#unpluggedNotes(before, call);
     for (const sentence of this.#quality.update(this.#model.screen === "call" ? call.participants : [])) this.#announcer.polite(sentence);
     this.#tellHint();
+  }
+
+  /** Stays until there are new words. */
+  #codeNote(retired: boolean): void {
+    if (!retired) {
+      this.notes.close("codeRetired");
+      return;
+    }
+    const { title, detail } = this.words.codeRetired();
+    this.notes.push({
+      key: "codeRetired",
+      tone: "error",
+      title,
+      detail,
+      sticky: true,
+      urgent: true,
+      action: { label: this.words.newCode(), run: () => this.renewCode() },
+    });
+    this.#announcer.polite(`${title}. ${detail}`);
   }
 
   /** What only a call has does not outlast it. */
@@ -650,6 +675,16 @@ export class App {
         this.#announcer.polite(this.words.left(name));
         break;
       }
+      case "wrongCode":
+        // The last one is told by what stays of it.
+        if (event.left > 0) this.#say("wrongCode", this.words.wrongCode(event.left));
+        break;
+      case "notVerified":
+        this.#say("notVerified", this.words.notVerified());
+        break;
+      case "codeRenewed":
+        this.#say("codeRenewed", this.words.codeRenewed());
+        break;
       case "deviceProblem": {
         const { title, detail } = this.words.deviceProblem(event.kind, event.problem);
         this.#announcer.polite(title);

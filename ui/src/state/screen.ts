@@ -78,5 +78,6 @@ export const NO_CALL: CallView = {
     microphoneHint: null,
   },
   signaling: "disconnected",
+  codeRetired: false,
   connectedForMs: null,
 };

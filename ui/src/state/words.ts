@@ -26,6 +26,11 @@ export const words = {
   microphoneHint,
   unmute: () => m.unmute_tip(),
   chooseMicrophone: () => m.hint_choose(),
+  wrongCode: (left: number): Sentence => ({ title: m.wrong_code(), detail: left === 1 ? m.wrong_code_one() : m.wrong_code_two() }),
+  notVerified: (): Sentence => ({ title: m.someone_not_verified(), detail: m.someone_not_verified_detail() }),
+  codeRetired: (): Sentence => ({ title: m.code_retired(), detail: m.code_retired_detail() }),
+  codeRenewed: (): Sentence => ({ title: m.code_renewed(), detail: m.code_renewed_detail() }),
+  newCode: () => m.new_code(),
   suppressNoise: () => m.hint_suppress(),
   endReason,
   notice,
@@ -213,6 +218,12 @@ export function endReason(reason: EndReason): string {
       return m.end_server_refused();
     case "connectionFailed":
       return m.end_connection_failed();
+    case "wrongCode":
+      return m.end_wrong_code();
+    case "notVerified":
+      return m.end_not_verified();
+    case "codeRetired":
+      return m.end_code_retired();
   }
 }
 
@@ -236,6 +247,12 @@ export function endAdvice(reason: EndReason): string {
       return m.end_server_refused_advice();
     case "connectionFailed":
       return m.end_connection_failed_advice();
+    case "wrongCode":
+      return m.end_wrong_code_advice();
+    case "notVerified":
+      return m.end_not_verified_advice();
+    case "codeRetired":
+      return m.end_code_retired_advice();
   }
 }
 

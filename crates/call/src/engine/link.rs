@@ -13,13 +13,10 @@ use ahoy_signaling::client::{
     SignalingEvents, SignalingSender,
 };
 use ahoy_signaling::embedded::{EmbeddedError, EmbeddedServer};
-use ahoy_signaling::message::{
-    self, IceCandidate, LeaveReason, SdpType, ServerMessage, SessionDescription,
-};
+use ahoy_signaling::message::{self, LeaveReason, ServerMessage, SignalData};
 use ahoy_signaling::room_code::RoomNumber;
 use tokio::task::AbortHandle;
 
-use crate::negotiation::{Candidate, Description, DescriptionKind};
 use crate::session::Departure;
 use crate::view::{EndReason, ParticipantId, Reach};
 
@@ -45,8 +42,8 @@ pub(super) enum LinkOutput {
     ParticipantBack(ParticipantId),
     /// STUN and TURN servers, and how long their credentials are good.
     IceServers(Vec<message::IceServer>, Option<Duration>),
-    Description(ParticipantId, Description),
-    Candidate(ParticipantId, Candidate),
+    /// Bytes that another participant sent through the server.
+    Signal(ParticipantId, Vec<u8>),
     /// There will be no seat.
     Failed(EndReason),
     /// Our connection to the server broke and is being made again. With `gone` the server's
@@ -122,23 +119,14 @@ impl Link {
         self.sender = Some(sender);
     }
 
-    /// Sends our description to a participant. A lost link reports itself.
-    pub(super) async fn send_description(&self, to: ParticipantId, description: Description) {
-        if let Some(sender) = &self.sender {
-            let _ = sender.description(to, onto_wire(description)).await;
-        }
-    }
-
-    /// Sends one of our candidates to a participant. A lost link reports itself.
-    pub(super) async fn send_candidate(&self, to: ParticipantId, candidate: Candidate) {
-        let candidate = IceCandidate {
-            candidate: candidate.candidate,
-            sdp_mid: candidate.sdp_mid,
-            sdp_m_line_index: candidate.sdp_m_line_index,
-            username_fragment: candidate.username_fragment,
+    /// Sends bytes to a participant. A lost link reports itself.
+    pub(super) async fn send_signal(&self, to: ParticipantId, bytes: &[u8]) {
+        let Some(data) = SignalData::new(bytes) else {
+            tracing::warn!("a message to a participant is too long for the server");
+            return;
         };
         if let Some(sender) = &self.sender {
-            let _ = sender.candidate(to, Some(candidate)).await;
+            let _ = sender.signal(to, data).await;
         }
     }
 
@@ -285,21 +273,7 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
             };
             Some(LinkOutput::ParticipantLeft(participant, departure))
         }
-        ServerMessage::Description { from, description } => {
-            Some(LinkOutput::Description(from, off_wire(description)?))
-        }
-        ServerMessage::Candidate { from, candidate } => {
-            let candidate = candidate?;
-            Some(LinkOutput::Candidate(
-                from,
-                Candidate {
-                    candidate: candidate.candidate,
-                    sdp_mid: candidate.sdp_mid,
-                    sdp_m_line_index: candidate.sdp_m_line_index,
-                    username_fragment: candidate.username_fragment,
-                },
-            ))
-        }
+        ServerMessage::Signal { from, data } => Some(LinkOutput::Signal(from, data.bytes()?)),
         ServerMessage::ParticipantAway {
             participant,
             reason,
@@ -328,29 +302,6 @@ fn understood(message: ServerMessage) -> Option<LinkOutput> {
         | ServerMessage::Ping
         | ServerMessage::Pong => None,
     }
-}
-
-fn onto_wire(description: Description) -> SessionDescription {
-    SessionDescription {
-        kind: match description.kind {
-            DescriptionKind::Offer => SdpType::Offer,
-            DescriptionKind::Answer => SdpType::Answer,
-        },
-        sdp: description.sdp,
-    }
-}
-
-/// Ahoy sends neither provisional answers nor rollbacks to the other side.
-fn off_wire(description: SessionDescription) -> Option<Description> {
-    let kind = match description.kind {
-        SdpType::Offer => DescriptionKind::Offer,
-        SdpType::Answer => DescriptionKind::Answer,
-        SdpType::Pranswer | SdpType::Rollback => return None,
-    };
-    Some(Description {
-        kind,
-        sdp: description.sdp,
-    })
 }
 
 /// Why there is no seat.

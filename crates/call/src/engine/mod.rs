@@ -5,6 +5,7 @@
 mod ice_servers;
 mod link;
 mod task;
+mod verify;
 
 pub(crate) use ice_servers::IceServers;
 
@@ -91,6 +92,7 @@ pub(crate) enum Command {
         share_on_network: bool,
     },
     Join(Invite),
+    RenewCode,
     HangUp,
     SetName(String),
     SetServer(Option<ServerAddress>),
@@ -167,6 +169,15 @@ impl Engine {
     /// [`EngineStopped`]
     pub async fn join(&self, invite: Invite) -> Result<(), EngineStopped> {
         self.send(Command::Join(invite)).await
+    }
+
+    /// Draws new words for the room that we are in, and tells those who are in it. Nothing happens
+    /// outside of a room.
+    ///
+    /// # Errors
+    /// [`EngineStopped`]
+    pub async fn renew_code(&self) -> Result<(), EngineStopped> {
+        self.send(Command::RenewCode).await
     }
 
     /// Leaves the call; the others are told.

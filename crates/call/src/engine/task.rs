@@ -12,7 +12,10 @@ use ahoy_signaling::address::ServerAddress;
 use ahoy_signaling::client::Seat;
 use ahoy_signaling::embedded::EmbeddedServer;
 use ahoy_signaling::invite::Invite;
-use ahoy_signaling::room_code::{CodeWords, RoomCode};
+use ahoy_signaling::room_code::RoomNumber;
+use rand::SeedableRng;
+use rand::rand_core::UnwrapErr;
+use rand::rngs::{StdRng, SysRng};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -26,12 +29,15 @@ use crate::local::LocalMedia;
 use crate::negotiation::Role;
 use crate::participant::{Participant, ParticipantOutput};
 use crate::quality::Sending;
+use crate::sealed_message::SealedMessage;
 use crate::session::{Departure, Session};
+use crate::shared_code::SharedCode;
 use crate::stats::StatsReport;
 use crate::status::PeerMessage;
-use crate::transport::{LocalAddresses, TransportConfig};
+use crate::transport::{Certificate, LocalAddresses, TransportConfig};
+use crate::verification::{Problem, Verification};
 use crate::view::{
-    CallEvent, CallState, CallView, EndReason, InviteView, ParticipantId, ParticipantView,
+    CallEvent, CallState, CallView, EndReason, InviteView, ParticipantId, ParticipantView, Reach,
     SignalingLinkState,
 };
 
@@ -49,11 +55,11 @@ const TICKS_PER_REMINDER: u32 = 20;
 const TICKS_PER_QUALITY: u32 = 10;
 
 /// Whoever joined later yields when offers collide, and makes the first one.
-const OFFERS: Role = Role {
+pub(super) const OFFERS: Role = Role {
     polite: true,
     offers_first: true,
 };
-const ANSWERS: Role = Role {
+pub(super) const ANSWERS: Role = Role {
     polite: false,
     offers_first: false,
 };
@@ -79,26 +85,37 @@ pub(super) fn spawn(
     watched
 }
 
-struct EngineTask {
-    local: LocalMedia,
-    session: Session,
-    participants: BTreeMap<ParticipantId, Participant>,
-    link: Option<Link>,
+/// The room that we are in, as others need to know it.
+pub(super) struct Room {
+    pub(super) number: RoomNumber,
+    pub(super) server: ServerAddress,
+    pub(super) reach: Reach,
+    pub(super) instead_of: Option<String>,
+}
+
+pub(super) struct EngineTask {
+    pub(super) local: LocalMedia,
+    pub(super) session: Session,
+    pub(super) participants: BTreeMap<ParticipantId, Participant>,
+    pub(super) link: Option<Link>,
     signaling: SignalingLinkState,
-    own_id: Option<ParticipantId>,
-    invite: Option<InviteView>,
-    /// Words of the call being set up; the server hands out the number.
-    words: Option<CodeWords>,
-    call: u64,
-    ice_servers: IceServers,
-    transport: TransportConfig,
+    pub(super) own_id: Option<ParticipantId>,
+    pub(super) invite: Option<InviteView>,
+    /// The code that lets into our room; the server hands out and knows only the number.
+    pub(super) code: Option<SharedCode>,
+    /// Where it belongs to, once we have a seat.
+    pub(super) room: Option<Room>,
+    pub(super) verification: Option<Verification>,
+    pub(super) call: u64,
+    pub(super) ice_servers: IceServers,
+    pub(super) transport: TransportConfig,
     /// Our picture now, and as the others were told.
     sending: Sending,
     sending_told: Sending,
     ticks: u32,
     server: Option<ServerAddress>,
     embedded: Arc<EmbeddedServer>,
-    inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Sender<Input>,
     events: broadcast::Sender<CallEvent>,
 }
 
@@ -132,7 +149,9 @@ impl EngineTask {
             signaling: SignalingLinkState::Disconnected,
             own_id: None,
             invite: None,
-            words: None,
+            code: None,
+            room: None,
+            verification: None,
             call: 0,
             ice_servers: IceServers::new(config.ice_servers),
             transport: TransportConfig {
@@ -183,6 +202,7 @@ impl EngineTask {
         match command {
             Command::NewCall { share_on_network } => self.new_call(share_on_network).await,
             Command::Join(invite) => self.join(invite).await,
+            Command::RenewCode => self.renew_code(),
             Command::HangUp => self.end_call(EndReason::HungUp).await,
             Command::SetName(name) => self.change_status(|local| local.set_name(&name)),
             Command::SetServer(server) => self.server = server,
@@ -221,13 +241,13 @@ impl EngineTask {
 
     async fn new_call(&mut self, share_on_network: bool) {
         self.begin_call().await;
-        self.words = Some(CodeWords::random());
+        self.code = Some(SharedCode::first());
         self.open_link(LinkRequest::Create { share_on_network }, None);
     }
 
     async fn join(&mut self, invite: Invite) {
         self.begin_call().await;
-        self.words = Some(invite.code.words);
+        self.code = Some(SharedCode::invited(invite.code.words, invite.secret));
         let number = invite.code.number;
         self.open_link(LinkRequest::Join { number }, invite.server);
     }
@@ -270,7 +290,9 @@ impl EngineTask {
         self.ice_servers.forget_handed_out();
         self.own_id = None;
         self.invite = None;
-        self.words = None;
+        self.code = None;
+        self.room = None;
+        self.verification = None;
     }
 
     async fn input(&mut self, input: Input) {
@@ -289,12 +311,13 @@ impl EngineTask {
 
     async fn link_output(&mut self, output: LinkOutput) {
         match output {
-            LinkOutput::Joined(joined) => self.joined(joined),
-            LinkOutput::ParticipantJoined(id) => self.participant_joined(id, ANSWERS),
+            LinkOutput::Joined(joined) => self.joined(joined).await,
+            LinkOutput::ParticipantJoined(id) => self.participant_joined(id).await,
             LinkOutput::ParticipantLeft(id, departure) => {
                 // The server gave the seat up; whom we still hear is still there.
                 if departure == Departure::Left || !self.session.stays_without_seat(id) {
                     self.participant_left(id, departure);
+                    self.left_the_room(id).await;
                 }
             }
             LinkOutput::ParticipantAway { id, crashed } => {
@@ -305,16 +328,7 @@ impl EngineTask {
                     .hand_out(&servers, lifetime, Instant::now());
             }
             LinkOutput::ParticipantBack(id) => self.session.participant_back(id),
-            LinkOutput::Description(from, description) => {
-                if let Some(participant) = self.participants.get(&from) {
-                    participant.remote_description(description);
-                }
-            }
-            LinkOutput::Candidate(from, candidate) => {
-                if let Some(participant) = self.participants.get(&from) {
-                    participant.remote_candidate(candidate);
-                }
-            }
+            LinkOutput::Signal(from, bytes) => self.signal(from, &bytes).await,
             LinkOutput::Failed(reason) => self.end_call(reason).await,
             LinkOutput::Reconnecting { gone } => {
                 self.signaling = SignalingLinkState::Lost;
@@ -328,7 +342,7 @@ impl EngineTask {
                 self.signaling = SignalingLinkState::Joined;
                 self.session.server_back();
             }
-            LinkOutput::Rejoined(seat) => self.rejoined(&seat),
+            LinkOutput::Rejoined(seat) => self.rejoined(&seat).await,
             LinkOutput::Lost => {
                 self.signaling = SignalingLinkState::Lost;
                 self.session.server_lost();
@@ -336,7 +350,7 @@ impl EngineTask {
         }
     }
 
-    fn joined(&mut self, joined: Joined) {
+    async fn joined(&mut self, joined: Joined) {
         let Some(link) = &mut self.link else {
             return;
         };
@@ -351,25 +365,24 @@ impl EngineTask {
         } else {
             self.transport.local_addresses = LocalAddresses::Network;
         }
-        if let Some(words) = self.words.take() {
-            let code = RoomCode {
-                number: joined.seat.room,
-                words,
-            };
-            let invite = Invite {
-                server: Some(joined.invite_server),
-                code,
-            };
-            self.invite = Some(InviteView {
-                link: invite.link().unwrap_or_default(),
-                code: invite.code.to_string(),
-                reach: joined.reach,
-                instead_of: joined.instead_of,
-            });
+        match Certificate::generate() {
+            Ok(certificate) => self.transport.certificate = Some(certificate),
+            Err(error) => {
+                tracing::warn!(%error, "no certificate");
+                return self.session.end(EndReason::ConnectionFailed);
+            }
         }
+        self.room = Some(Room {
+            number: joined.seat.room,
+            server: joined.invite_server,
+            reach: joined.reach,
+            instead_of: joined.instead_of,
+        });
+        self.begin_verification();
+        self.show_invite();
         self.session.joined(&[], Instant::now());
         for id in joined.seat.others() {
-            self.participant_joined(id, OFFERS);
+            self.participant_joined(id).await;
         }
     }
 
@@ -379,7 +392,7 @@ impl EngineTask {
 
     /// Our seat was given up while we could not be reached, and we have another. The others have
     /// dropped us with it: everything begins anew, in the same room.
-    fn rejoined(&mut self, seat: &Seat) {
+    async fn rejoined(&mut self, seat: &Seat) {
         self.signaling = SignalingLinkState::Joined;
         self.own_id = Some(seat.participant);
         self.ice_servers
@@ -388,50 +401,89 @@ impl EngineTask {
             participant.hang_up();
         }
         self.session.rejoined();
+        self.begin_verification();
         for id in seat.others() {
-            self.participant_joined(id, OFFERS);
+            self.participant_joined(id).await;
         }
     }
 
-    fn participant_joined(&mut self, id: ParticipantId, role: Role) {
-        if !self.session.participant_joined(id, Instant::now()) {
-            return;
+    /// Nobody is verified yet; words that are retired stay so.
+    fn begin_verification(&mut self) {
+        let retired = self.retired();
+        let certificate = self.transport.certificate.as_ref();
+        self.verification = match (self.code, self.own_id, &self.room, certificate) {
+            (Some(code), Some(own), Some(room), Some(certificate)) => Some(Verification::new(
+                room.number.get(),
+                own,
+                certificate.fingerprint(),
+                code.secrets(),
+                StdRng::from_rng(&mut UnwrapErr(SysRng)),
+            )),
+            _ => None,
+        };
+        if let Some(verification) = self.verification.as_mut().filter(|_| retired) {
+            verification.retire();
         }
-        self.transport.ice_servers = self.ice_servers.all();
-        let (inputs, call) = (self.inputs.clone(), self.call);
-        let participant =
-            Participant::start(role, self.transport.clone(), &self.local, move |output| {
-                let inputs = inputs.clone();
-                async move {
-                    let _ = inputs.send(Input::Participant(call, id, output)).await;
-                }
-            });
-        self.participants.insert(id, participant);
-        self.emit(CallEvent::ParticipantJoined { id });
     }
 
-    fn participant_left(&mut self, id: ParticipantId, departure: Departure) {
-        if let Some(participant) = self.participants.remove(&id) {
-            let name = participant.name().to_owned();
-            self.session.participant_left(id, departure);
+    /// Somebody is in the room; in the call they are when they are verified.
+    async fn participant_joined(&mut self, id: ParticipantId) {
+        let now = Instant::now();
+        if self.session.participant_joined(id, now)
+            && let Some(verification) = &mut self.verification
+        {
+            let outputs = verification.participant_joined(id, now);
+            self.verify(outputs).await;
+        }
+    }
+
+    /// Somebody is out of the room: the next one's turn to be verified.
+    async fn left_the_room(&mut self, id: ParticipantId) {
+        if let Some(verification) = &mut self.verification {
+            let outputs = verification.participant_left(id, Instant::now());
+            self.verify(outputs).await;
+        }
+    }
+
+    /// There is no connection to somebody, or none any more. With nobody else there, that ends a call
+    /// that never stood; but a stranger who comes in and is not verified ends nothing.
+    fn given_up(&mut self, id: ParticipantId) {
+        let joins = self.own_id.is_some_and(|own| own > id);
+        let stranger = !joins && !self.participants.contains_key(&id);
+        self.participant_left(id, Departure::Lost);
+        let met = self.session.connected_since().is_some();
+        if self.participants.is_empty() && !met && !stranger {
+            self.session.end(EndReason::ConnectionFailed);
+        }
+    }
+
+    pub(super) fn participant_left(&mut self, id: ParticipantId, departure: Departure) {
+        let name = self
+            .participants
+            .remove(&id)
+            .map(|participant| participant.name().to_owned());
+        // Who was never in the call does not end it by leaving the room.
+        let departure = name.as_ref().map_or(Departure::Lost, |_| departure);
+        self.session.participant_left(id, departure);
+        if let Some(name) = name {
             self.emit(CallEvent::ParticipantLeft { id, name });
         }
     }
 
     async fn participant_output(&mut self, id: ParticipantId, output: ParticipantOutput) {
+        let retired = self.code.filter(|_| self.retired());
         let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
         match output {
             ParticipantOutput::Description(description) => {
-                if let Some(link) = &self.link {
-                    link.send_description(id, description).await;
-                }
+                self.send_sealed(id, &SealedMessage::Description { description })
+                    .await;
             }
             ParticipantOutput::Candidate(candidate) => {
-                if let Some(link) = &self.link {
-                    link.send_candidate(id, candidate).await;
-                }
+                let candidate = Some(candidate);
+                self.send_sealed(id, &SealedMessage::Candidate { candidate })
+                    .await;
             }
             ParticipantOutput::States(states) => {
                 self.session.connection_changed(id, &states, Instant::now());
@@ -444,6 +496,12 @@ impl EngineTask {
             ParticipantOutput::DataOpen => {
                 participant.send_message(&self.local.status());
                 participant.send_message(&sending_message(self.sending));
+                if let Some(code) = self.code.and_then(|code| code.message()) {
+                    participant.send_message(&code);
+                }
+                if let Some(code) = retired {
+                    participant.send_message(&code.retired());
+                }
             }
             ParticipantOutput::Message(PeerMessage::Bye) => {
                 self.participant_left(id, Departure::Left);
@@ -454,17 +512,21 @@ impl EngineTask {
             ParticipantOutput::Message(PeerMessage::Sending { limitation, height }) => {
                 participant.note_sending(Sending { limitation, height });
             }
+            ParticipantOutput::Message(PeerMessage::Code {
+                generation,
+                words,
+                link,
+            }) => self.told_code(generation, &words, &link),
+            ParticipantOutput::Message(PeerMessage::CodeRetired { generation }) => {
+                self.told_retired(generation);
+            }
+            ParticipantOutput::NotVerified => self.not_verified(id, Problem::NotVerified),
             ParticipantOutput::Message(message) => {
                 if participant.note(message) {
                     participant.send_message(&self.local.status());
                 }
             }
-            ParticipantOutput::Failed => {
-                self.participant_left(id, Departure::Lost);
-                if self.participants.is_empty() && self.session.connected_since().is_none() {
-                    self.session.end(EndReason::ConnectionFailed);
-                }
-            }
+            ParticipantOutput::Failed => self.given_up(id),
         }
     }
 
@@ -510,11 +572,12 @@ impl EngineTask {
     }
 
     async fn tick(&mut self) {
+        if let Some(verification) = &mut self.verification {
+            let outputs = verification.tick(Instant::now());
+            self.verify(outputs).await;
+        }
         for id in self.session.overdue(Instant::now()) {
-            self.participant_left(id, Departure::Lost);
-            if self.participants.is_empty() && self.session.connected_since().is_none() {
-                self.session.end(EndReason::ConnectionFailed);
-            }
+            self.given_up(id);
         }
         if !self.session.in_call() && self.link.is_some() {
             self.release_call().await;
@@ -647,7 +710,27 @@ impl EngineTask {
         }
     }
 
-    fn emit(&self, event: CallEvent) {
+    /// Where the call stands, for whom a stranger that is still to be verified is not there yet.
+    fn state(&self) -> CallState {
+        let state = self.session.state();
+        if state != CallState::Connecting || !self.participants.is_empty() {
+            return state;
+        }
+        let own = self.own_id.unwrap_or_default();
+        if (1..own).any(|id| self.session.has(id)) {
+            CallState::Joining
+        } else {
+            CallState::Waiting
+        }
+    }
+
+    /// Whether too many wrong words were tried.
+    fn retired(&self) -> bool {
+        let retired = self.verification.as_ref().map(Verification::retired);
+        retired.unwrap_or_default()
+    }
+
+    pub(super) fn emit(&self, event: CallEvent) {
         // Nobody listening is fine.
         let _ = self.events.send(event);
     }
@@ -670,9 +753,10 @@ impl EngineTask {
             .connected_since()
             .map(|since| now.saturating_duration_since(since).as_millis());
         CallView {
-            state: self.session.state(),
+            state: self.state(),
             participant: self.own_id,
             invite: self.invite.clone(),
+            code_retired: self.retired(),
             participants: self
                 .participants
                 .iter()

@@ -7,6 +7,8 @@ use ahoy_ice::stream::tls::ExtraRoots;
 use ahoy_media::units::Bitrate;
 use webrtc::runtime::Runtime;
 
+use super::certificate::Certificate;
+
 /// Which local addresses become host candidates (RFC 8445 section 5.1.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LocalAddresses {
@@ -32,6 +34,8 @@ pub struct TransportConfig {
     pub relay_only: bool,
     /// Certificates that TURN servers may have besides those the system trusts.
     pub turn_roots: ExtraRoots,
+    /// Our certificate; without one, the connection makes its own.
+    pub certificate: Option<Certificate>,
     /// Whether there is a data channel; a browser under test has none.
     pub data_channel: bool,
     /// Where the estimate of the path begins. Even a bad path carries 300 kbit/s, and the first
@@ -52,6 +56,7 @@ impl Default for TransportConfig {
             ice_servers: Vec::new(),
             relay_only: false,
             turn_roots: ExtraRoots::default(),
+            certificate: None,
             data_channel: true,
             initial_bitrate: Bitrate::from_kbps(300),
             min_bitrate: Bitrate::from_kbps(80),

@@ -30,6 +30,7 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
+use super::certificate::Certificate;
 use super::config::{LocalAddresses, TransportConfig};
 use super::congestion::CongestionControl;
 use super::events::MediaReceiver;
@@ -194,6 +195,13 @@ fn configuration(config: &TransportConfig, runtime: &IceRuntime) -> RTCConfigura
     RTCConfigurationBuilder::default()
         .with_ice_servers(runtime.ice_servers())
         .with_ice_transport_policy(policy)
+        .with_certificates(
+            config
+                .certificate
+                .iter()
+                .map(Certificate::for_connection)
+                .collect(),
+        )
         .build()
 }
 

@@ -10,6 +10,7 @@
 //! A connection has one sound and one picture transceiver for life. Devices are switched before
 //! the encoders, never here.
 
+mod certificate;
 mod config;
 mod congestion;
 mod connection;
@@ -47,6 +48,7 @@ use webrtc::runtime::{JoinHandle, Runtime, default_runtime};
 
 pub use ahoy_ice::server::IceServer;
 pub use ahoy_ice::stream::tls::ExtraRoots;
+pub use certificate::Certificate;
 pub use config::{LocalAddresses, TransportConfig};
 pub use congestion::PathEstimate;
 pub use error::TransportError;

@@ -245,7 +245,7 @@ impl Side {
             ..TransportConfig::default()
         };
         let outputs = self.notices.clone();
-        let participant = Participant::start(role, config, &self.local, move |output| {
+        let participant = Participant::start(role, None, config, &self.local, move |output| {
             let outputs = outputs.clone();
             async move {
                 // Without the endpoint's task nobody needs to know.
@@ -344,7 +344,9 @@ impl Side {
                     _ => None,
                 }
             }
-            ParticipantOutput::Failed => Some(error("the connection is closed")),
+            ParticipantOutput::Failed | ParticipantOutput::NotVerified => {
+                Some(error("the connection is closed"))
+            }
             ParticipantOutput::Reconnecting(_) => None,
             ParticipantOutput::DataOpen => {
                 self.introduce();

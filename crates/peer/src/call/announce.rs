@@ -13,7 +13,9 @@ const NAME_PATIENCE: Duration = Duration::from_secs(4);
 /// Turns snapshots into lines, each once.
 #[derive(Debug, Default)]
 pub(super) struct Announcer {
-    invited: bool,
+    /// The code that was told last.
+    invited: String,
+    retired: bool,
     state: Option<CallState>,
     /// Connected, name not yet known.
     nameless: BTreeMap<ParticipantId, Instant>,
@@ -25,8 +27,9 @@ impl Announcer {
     /// The lines that `view` adds. To be called with every view, and now and then.
     pub(super) fn lines(&mut self, view: &CallView, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(invite) = view.invite.as_ref().filter(|_| !self.invited) {
-            self.invited = true;
+        let told = |code: &str| code == self.invited;
+        if let Some(invite) = view.invite.as_ref().filter(|it| !told(&it.code)) {
+            self.invited.clone_from(&invite.code);
             lines.push(format!("Code: {}", invite.code));
             lines.push(format!("Link: {}", invite.link));
             if let Some(server) = &invite.instead_of {
@@ -35,6 +38,10 @@ impl Announcer {
                 ));
             }
         }
+        if view.code_retired && !self.retired {
+            lines.push("Too many wrong codes were tried: this code is retired.".to_owned());
+        }
+        self.retired = view.code_retired;
         // Before the states: "Left" is the reason for what follows.
         self.departures(view, &mut lines);
         if self.state.as_ref() != Some(&view.state) {
@@ -117,6 +124,7 @@ mod tests {
                 reach: Reach::Server,
                 instead_of: None,
             }),
+            code_retired: false,
             participants: participants
                 .iter()
                 .map(|&(id, name, connection)| ParticipantView {

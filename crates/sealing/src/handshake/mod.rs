@@ -26,8 +26,8 @@ use crate::cpace::Cpace;
 use crate::pake::{Pake, Public, Share};
 use keys::{Keys, Transcript};
 pub(crate) use wire::KIND_SEALED;
-pub use wire::MAX_HANDSHAKE_MESSAGE;
 use wire::{Identity, Message, SESSION_LENGTH, Session};
+pub use wire::{MAX_HANDSHAKE_MESSAGE, share_epoch};
 
 /// Begins the channel identifier, and sets this use of CPace apart from others.
 const CHANNEL_LABEL: &[u8] = b"ahoy call";
@@ -347,6 +347,19 @@ impl<P: Pake> Handshake<P> {
             fingerprint,
             state: State::MemberWaits { secrets },
         }
+    }
+
+    /// Who talks with whom.
+    pub const fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Whether nothing has come from the other side yet.
+    pub fn awaits_share(&self) -> bool {
+        matches!(
+            self.state,
+            State::JoinerStarted { .. } | State::MemberWaits { .. }
+        )
     }
 
     /// Whether our confirmation is out and theirs has not come: until then whoever plays the other

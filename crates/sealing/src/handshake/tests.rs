@@ -281,6 +281,10 @@ fn messages_are_told_apart() {
     assert_eq!(message_kind(&[1, 2]), MessageKind::Handshake);
     assert_eq!(message_kind(&[1, 4]), MessageKind::Sealed);
     assert_eq!(message_kind(&[]), MessageKind::Handshake);
+    let (_, _, share) = start(&words("a"), secrets("a"), &mut random());
+    assert_eq!(share_epoch(&share), Some(1));
+    assert_eq!(share_epoch(&share[1..]), None);
+    assert_eq!(share_epoch(&refusal(Refusal::Failed)), None);
 }
 
 #[test]

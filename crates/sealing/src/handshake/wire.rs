@@ -162,3 +162,11 @@ impl Message {
         }
     }
 }
+
+/// The run that a share belongs to; `None` for anything else.
+pub fn share_epoch(bytes: &[u8]) -> Option<u32> {
+    match Message::read(bytes) {
+        Ok(Message::Share { identity, .. }) => Some(identity.epoch),
+        Ok(Message::Confirm(_) | Message::Refuse(_)) | Err(_) => None,
+    }
+}

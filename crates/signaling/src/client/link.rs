@@ -169,8 +169,7 @@ impl Link {
             | ServerMessage::Joined { .. }
             | ServerMessage::ParticipantJoined { .. }
             | ServerMessage::ParticipantLeft { .. }
-            | ServerMessage::Description { .. }
-            | ServerMessage::Candidate { .. }
+            | ServerMessage::Signal { .. }
             | ServerMessage::Resumed { .. }
             | ServerMessage::ParticipantAway { .. }
             | ServerMessage::ParticipantBack { .. }

@@ -168,7 +168,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::message::{PROTOCOL_VERSION, Secret};
+    use crate::message::{PROTOCOL_VERSION, Secret, SignalData};
     use crate::room_code::RoomNumber;
 
     fn memory() -> Memory {
@@ -190,10 +190,10 @@ mod tests {
         Memory::new(seat, ticket)
     }
 
-    fn candidate(to: ParticipantId) -> ClientMessage {
-        ClientMessage::Candidate {
+    fn signal(to: ParticipantId) -> ClientMessage {
+        ClientMessage::Signal {
             to,
-            candidate: None,
+            data: SignalData::new(b"x").expect("short"),
         }
     }
 
@@ -201,12 +201,12 @@ mod tests {
     fn what_the_server_had_is_not_said_again() {
         let mut memory = memory();
         for to in [1, 3, 4] {
-            memory.sending(&candidate(to));
+            memory.sending(&signal(to));
         }
         memory.sending(&ClientMessage::Ping);
         memory.hear(&ServerMessage::Received { count: 1 });
         let (news, again) = memory.resumed(&[1, 2], &[], Some(2));
-        assert_eq!((news, again), (Vec::new(), vec![candidate(4)]));
+        assert_eq!((news, again), (Vec::new(), vec![signal(4)]));
         // A count from nowhere does no harm.
         memory.hear(&ServerMessage::Received { count: 99 });
         assert_eq!(memory.resumed(&[1, 2], &[], Some(u64::MAX)).1, []);
@@ -215,15 +215,15 @@ mod tests {
     #[test]
     fn a_server_that_forgot_everything_counts_anew() {
         let mut memory = memory();
-        memory.sending(&candidate(1));
-        memory.sending(&candidate(1));
+        memory.sending(&signal(1));
+        memory.sending(&signal(1));
         memory.hear(&ServerMessage::Received { count: 1 });
-        memory.hear(&ServerMessage::Candidate {
+        memory.hear(&ServerMessage::Signal {
             from: 1,
-            candidate: None,
+            data: SignalData::new(b"x").expect("short"),
         });
         let (_, again) = memory.resumed(&[1, 2], &[1], None);
-        assert_eq!(again, [candidate(1)]);
+        assert_eq!(again, [signal(1)]);
         assert!(matches!(
             memory.claim(PROTOCOL_VERSION),
             ClientMessage::Resume { received: 0, .. }
@@ -264,9 +264,9 @@ mod tests {
     fn receipts_are_given_once() {
         let mut memory = memory();
         assert_eq!(memory.receipt(), None);
-        memory.hear(&ServerMessage::Candidate {
+        memory.hear(&ServerMessage::Signal {
             from: 1,
-            candidate: None,
+            data: SignalData::new(b"x").expect("short"),
         });
         assert_eq!(memory.receipt(), Some(ClientMessage::Received { count: 1 }));
         assert_eq!(memory.receipt(), None);
@@ -276,7 +276,7 @@ mod tests {
     fn senders_wait_while_too_much_is_unacknowledged() {
         let mut memory = memory();
         while memory.can_send() {
-            memory.sending(&candidate(1));
+            memory.sending(&signal(1));
         }
         memory.hear(&ServerMessage::Received { count: 1 });
         assert!(memory.can_send());

@@ -19,13 +19,8 @@ fn relay() -> IceServer {
     }
 }
 
-fn candidate(line: &str) -> IceCandidate {
-    IceCandidate {
-        candidate: line.to_owned(),
-        sdp_mid: Some("0".to_owned()),
-        sdp_m_line_index: Some(0),
-        username_fragment: None,
-    }
+fn data(text: &str) -> SignalData {
+    SignalData(text.to_owned())
 }
 
 #[test]
@@ -33,34 +28,34 @@ fn client_messages_look_as_documented() {
     let cases = [
         (
             ClientMessage::Create {
-                version: 1,
+                version: 2,
                 reach: Some(Reach::Network),
                 room: None,
                 resumable: false,
             },
-            r#"{"type":"create","version":1,"reach":"network"}"#,
+            r#"{"type":"create","version":2,"reach":"network"}"#,
         ),
         (
             ClientMessage::Create {
-                version: 1,
+                version: 2,
                 reach: None,
                 room: None,
                 resumable: false,
             },
-            r#"{"type":"create","version":1}"#,
+            r#"{"type":"create","version":2}"#,
         ),
         (
             ClientMessage::Create {
-                version: 1,
+                version: 2,
                 reach: None,
                 room: Some(number(4821)),
                 resumable: true,
             },
-            r#"{"type":"create","version":1,"room":4821,"resumable":true}"#,
+            r#"{"type":"create","version":2,"room":4821,"resumable":true}"#,
         ),
         (
             ClientMessage::Resume {
-                version: 1,
+                version: 2,
                 room: number(4821),
                 participant: 2,
                 token: secret("1"),
@@ -69,7 +64,7 @@ fn client_messages_look_as_documented() {
                 received: 17,
             },
             concat!(
-                r#"{"type":"resume","version":1,"room":4821,"participant":2,"#,
+                r#"{"type":"resume","version":2,"room":4821,"participant":2,"#,
                 r#""token":"11111111111111111111111111111111","#,
                 r#""roomToken":"ffffffffffffffffffffffffffffffff","#,
                 r#""participants":[1,2],"received":17}"#,
@@ -82,36 +77,19 @@ fn client_messages_look_as_documented() {
         (ClientMessage::IceServers, r#"{"type":"iceServers"}"#),
         (
             ClientMessage::Join {
-                version: 1,
+                version: 2,
                 room: number(4821),
                 resumable: false,
             },
-            r#"{"type":"join","version":1,"room":4821}"#,
+            r#"{"type":"join","version":2,"room":4821}"#,
         ),
         (ClientMessage::Leave, r#"{"type":"leave"}"#),
         (
-            ClientMessage::Description {
+            ClientMessage::Signal {
                 to: 2,
-                description: SessionDescription {
-                    kind: SdpType::Offer,
-                    sdp: "v=0\r\n".into(),
-                },
+                data: data("AQ-_"),
             },
-            r#"{"type":"description","to":2,"description":{"type":"offer","sdp":"v=0\r\n"}}"#,
-        ),
-        (
-            ClientMessage::Candidate {
-                to: 2,
-                candidate: Some(candidate("candidate:1")),
-            },
-            r#"{"type":"candidate","to":2,"candidate":{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":null}}"#,
-        ),
-        (
-            ClientMessage::Candidate {
-                to: 2,
-                candidate: None,
-            },
-            r#"{"type":"candidate","to":2,"candidate":null}"#,
+            r#"{"type":"signal","to":2,"data":"AQ-_"}"#,
         ),
         (ClientMessage::Ping, r#"{"type":"ping"}"#),
         (ClientMessage::Pong, r#"{"type":"pong"}"#),
@@ -221,6 +199,13 @@ fn server_messages_look_as_documented() {
             r#"{"type":"participantLeft","participant":3,"reason":"timeout"}"#,
         ),
         (
+            ServerMessage::Signal {
+                from: 3,
+                data: data("AQ"),
+            },
+            r#"{"type":"signal","from":3,"data":"AQ"}"#,
+        ),
+        (
             ServerMessage::error(ErrorCode::RoomFull),
             r#"{"type":"error","code":"roomFull","message":"ten people are in this room already"}"#,
         ),
@@ -233,11 +218,11 @@ fn server_messages_look_as_documented() {
 
 #[test]
 fn unknown_fields_are_tolerated_and_unknown_values_survive() {
-    let json = r#"{"type":"join","version":1,"room":4821,"mood":{"deep":[1]}}"#;
+    let json = r#"{"type":"join","version":2,"room":4821,"mood":{"deep":[1]}}"#;
     assert_eq!(
         ClientMessage::parse(json),
         Ok(ClientMessage::Join {
-            version: 1,
+            version: 2,
             room: number(4821),
             resumable: false,
         })
@@ -270,22 +255,31 @@ fn errors_name_what_is_wrong() {
         ("{}", MessageError::NotAMessage),
         (r#"{"type":7}"#, MessageError::NotAMessage),
         (
-            r#"{"type":"join","version":1,"room":4821"#,
+            r#"{"type":"join","version":2,"room":4821"#,
             MessageError::NotAMessage,
         ),
         (r#"{"type":"dance"}"#, MessageError::UnknownType),
-        (r#"{"type":"join","version":1}"#, MessageError::Malformed),
+        (r#"{"type":"join","version":2}"#, MessageError::Malformed),
         (
-            r#"{"type":"join","version":1,"room":3}"#,
+            r#"{"type":"join","version":2,"room":3}"#,
             MessageError::Malformed,
         ),
         (
             r#"{"type":"join","version":-1,"room":4821}"#,
             MessageError::Malformed,
         ),
-        (r#"{"type":"candidate","to":1}"#, MessageError::Malformed),
+        (r#"{"type":"signal","to":1}"#, MessageError::Malformed),
         (
-            r#"{"type":"description","to":1,"description":{"type":"shout","sdp":""}}"#,
+            r#"{"type":"signal","to":1,"data":7}"#,
+            MessageError::Malformed,
+        ),
+        (
+            r#"{"type":"signal","to":1,"data":"v=0
+"}"#,
+            MessageError::Malformed,
+        ),
+        (
+            r#"{"type":"signal","to":1,"data":"AQ=="}"#,
             MessageError::Malformed,
         ),
     ] {
@@ -308,70 +302,46 @@ fn long_messages_and_fields_are_refused() {
         ClientMessage::parse(&" ".repeat(MAX_MESSAGE + 1)),
         Err(MessageError::TooLarge)
     );
-    let description = |length| ClientMessage::Description {
+    let signal = |length| ClientMessage::Signal {
         to: 1,
-        description: SessionDescription {
-            kind: SdpType::Offer,
-            sdp: "x".repeat(length),
-        },
+        data: data(&"x".repeat(length)),
     };
-    assert!(ClientMessage::parse(&description(MAX_SDP).to_json()).is_ok());
+    assert!(ClientMessage::parse(&signal(MAX_SIGNAL).to_json()).is_ok());
     assert_eq!(
-        ClientMessage::parse(&description(MAX_SDP + 1).to_json()),
+        ClientMessage::parse(&signal(MAX_SIGNAL + 1).to_json()),
         Err(MessageError::FieldTooLarge {
-            field: "sdp",
-            limit: MAX_SDP
-        })
-    );
-    let line = ClientMessage::Candidate {
-        to: 1,
-        candidate: Some(candidate(&"x".repeat(MAX_CANDIDATE + 1))),
-    };
-    assert_eq!(
-        ClientMessage::parse(&line.to_json()),
-        Err(MessageError::FieldTooLarge {
-            field: "candidate",
-            limit: MAX_CANDIDATE
+            field: "data",
+            limit: MAX_SIGNAL
         })
     );
 }
 
-/// Escaped as it is here, a description within its own limit fills the whole message.
 #[test]
-fn a_description_is_never_too_long_to_be_passed_on() {
-    let message = |length: usize| {
-        let around = r#"{"type":"description","to":2,"description":{"type":"offer","sdp":""}}"#;
-        let (before, after) = around.split_at(around.len() - 3);
-        let left = length - around.len();
-        let sdp = "\\u0001".repeat(left / 6) + &"x".repeat(left % 6);
-        format!("{before}{sdp}{after}")
+fn what_is_sealed_is_never_too_long_to_be_passed_on() {
+    let passed_on = ServerMessage::Signal {
+        from: ParticipantId::MAX,
+        data: data(&"x".repeat(MAX_SIGNAL)),
     };
-    for length in [MAX_MESSAGE - GROWTH + 1, MAX_MESSAGE] {
-        assert_eq!(
-            ClientMessage::parse(&message(length)),
-            Err(MessageError::TooLarge)
-        );
-    }
-    let longest = ClientMessage::parse(&message(MAX_MESSAGE - GROWTH));
-    let Ok(ClientMessage::Description { description, .. }) = longest else {
-        panic!("{longest:?}");
-    };
-    let from = ParticipantId::MAX;
-    let passed_on = ServerMessage::Description { from, description };
     assert_eq!(ServerMessage::parse(&passed_on.to_json()), Ok(passed_on));
 }
 
 #[test]
-fn debug_output_keeps_descriptions_and_candidates_to_itself() {
-    let description = SessionDescription {
-        kind: SdpType::Offer,
-        sdp: "c=IN IP4 10.1.2.3".into(),
-    };
-    let shown = format!(
-        "{description:?} {:?}",
-        candidate("candidate:1 1 udp 1 10.1.2.3 9 typ host")
-    );
-    assert!(!shown.contains("10.1.2.3"), "{shown}");
+fn bytes_become_text_and_back() {
+    for bytes in [&[][..], &[0], &[255; 100], &[7; MAX_SIGNAL / 4 * 3]] {
+        let data = SignalData::new(bytes).expect("short enough");
+        assert_eq!(data.bytes().as_deref(), Some(bytes));
+        assert_eq!(data.is_empty(), bytes.is_empty());
+        assert!(data.len() <= MAX_SIGNAL);
+    }
+    assert_eq!(SignalData::new(&[7; MAX_SIGNAL / 4 * 3 + 1]), None);
+    assert_eq!(data("A").bytes(), None);
+    assert_eq!(data("AR").bytes(), None, "bits that mean nothing");
+}
+
+#[test]
+fn debug_output_keeps_what_participants_say_to_itself() {
+    let shown = format!("{:?}", data("c2VjcmV0"));
+    assert_eq!(shown, "SignalData(8 characters)");
 }
 
 #[test]
@@ -398,7 +368,7 @@ fn secrets_are_32_digits() {
         &"+".repeat(32),
     ] {
         let json = format!(
-            r#"{{"type":"resume","version":1,"room":4821,"participant":2,"token":"{wrong}","roomToken":"{}","participants":[2],"received":0}}"#,
+            r#"{{"type":"resume","version":2,"room":4821,"participant":2,"token":"{wrong}","roomToken":"{}","participants":[2],"received":0}}"#,
             "f".repeat(32)
         );
         assert_eq!(
@@ -437,8 +407,8 @@ proptest! {
 
     #[test]
     fn nothing_that_looks_like_a_message_panics(
-        kind in proptest::sample::select(vec!["create", "join", "description", "candidate", "error"]),
-        rest in "(,\"(version|room|to|description|candidate)\":(null|-?[0-9]{1,12}|\"\\PC{0,9}\"|\\{\\}|\\[\\])){0,4}",
+        kind in proptest::sample::select(vec!["create", "join", "signal", "error"]),
+        rest in "(,\"(version|room|to|data)\":(null|-?[0-9]{1,12}|\"\\PC{0,9}\"|\\{\\}|\\[\\])){0,4}",
     ) {
         let text = format!(r#"{{"type":"{kind}"{rest}}}"#);
         let _ = ClientMessage::parse(&text);

@@ -116,8 +116,7 @@ pub(super) fn cost(message: &ClientMessage) -> usize {
         | ClientMessage::Resume { .. }
         | ClientMessage::IceServers => 10,
         ClientMessage::Leave
-        | ClientMessage::Description { .. }
-        | ClientMessage::Candidate { .. }
+        | ClientMessage::Signal { .. }
         | ClientMessage::Received { .. }
         | ClientMessage::Ping
         | ClientMessage::Pong => 1,

@@ -11,9 +11,13 @@ use super::seat::Presence;
 use super::{ConnectionId, Heartbeat, Limits, Output, Rooms};
 use crate::message::{
     ClientMessage, ErrorCode, LeaveReason, MAX_PARTICIPANTS, MessageError, PROTOCOL_VERSION,
-    ParticipantId, SdpType, ServerMessage, SessionDescription, Ticket,
+    ParticipantId, ServerMessage, SignalData, Ticket,
 };
 use crate::room_code::RoomNumber;
+
+fn data(text: &str) -> SignalData {
+    SignalData::new(text.as_bytes()).expect("short")
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -24,7 +28,7 @@ enum Step {
     Join(usize, usize, bool),
     JoinWrong(usize),
     Leave(usize),
-    Describe(usize, ParticipantId),
+    Signal(usize, ParticipantId),
     Rubbish(usize),
     Vanish(usize),
     /// What the server says does not arrive any more, which it does not know yet.
@@ -47,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (who.clone(), who.clone(), any::<bool>()).prop_map(|(a, b, c)| Step::Join(a, b, c)),
         2 => who.clone().prop_map(Step::JoinWrong),
         4 => who.clone().prop_map(Step::Leave),
-        16 => (who.clone(), 0..14_u32).prop_map(|(a, to)| Step::Describe(a, to)),
+        16 => (who.clone(), 0..14_u32).prop_map(|(a, to)| Step::Signal(a, to)),
         2 => who.clone().prop_map(Step::Rubbish),
         6 => who.clone().prop_map(Step::Vanish),
         4 => who.clone().prop_map(Step::Deafen),
@@ -72,7 +76,7 @@ struct Known {
     deaf: bool,
     /// Of the seat, unlike any other's.
     serial: u64,
-    /// How many descriptions were accepted for each other.
+    /// How many messages were accepted for each other.
     sent: BTreeMap<ParticipantId, u64>,
     /// The last one that came from each serial.
     came: BTreeMap<u64, u64>,
@@ -162,7 +166,7 @@ impl Model {
                     self.clients.insert(id, Known::default());
                 }
             }
-            Step::Describe(who, to) => self.describe(who, to),
+            Step::Signal(who, to) => self.signal(who, to),
             Step::Rubbish(who) => {
                 if let Some(id) = self.client(who) {
                     self.rooms
@@ -219,19 +223,15 @@ impl Model {
     }
 
     /// Says the next number to somebody, which counts unless the server says that it was not done.
-    fn describe(&mut self, who: usize, to: ParticipantId) {
+    fn signal(&mut self, who: usize, to: ParticipantId) {
         let Some(id) = self.speaker(who) else {
             return;
         };
         let known = &self.clients[&id];
         let number = known.sent.get(&to).copied().unwrap_or(0) + 1;
-        let sdp = format!("{}/{}>{to}#{number}", known.serial, known.myself);
-        let description = SessionDescription {
-            kind: SdpType::Offer,
-            sdp,
-        };
+        let data = data(&format!("{}/{}>{to}#{number}", known.serial, known.myself));
         self.error = None;
-        let message = ClientMessage::Description { to, description };
+        let message = ClientMessage::Signal { to, data };
         self.rooms.handle(id, Ok(message), 50, self.now);
         self.listen();
         if self.error.is_none_or(|(whom, _)| whom != id)
@@ -374,10 +374,12 @@ impl Model {
             ServerMessage::ParticipantBack { participant } => {
                 assert!(known.others.contains(&participant) && known.away.remove(&participant));
             }
-            ServerMessage::Description { from, description } => {
+            ServerMessage::Signal { from, data } => {
                 known.received += 1;
                 assert!(known.others.contains(&from), "from somebody in the room");
-                let (serial, rest) = description.sdp.split_once('/').expect("ours");
+                let text = data.bytes().and_then(|bytes| String::from_utf8(bytes).ok());
+                let text = text.expect("ours");
+                let (serial, rest) = text.split_once('/').expect("ours");
                 let (serial, myself) = (serial.parse().expect("a number"), known.myself);
                 let rest = rest
                     .strip_prefix(&format!("{from}>{myself}#"))

@@ -202,11 +202,12 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::SignalData;
 
-    fn candidate(from: ParticipantId) -> ServerMessage {
-        ServerMessage::Candidate {
+    fn signal(from: ParticipantId) -> ServerMessage {
+        ServerMessage::Signal {
             from,
-            candidate: None,
+            data: SignalData::new(b"x").expect("short"),
         }
     }
 
@@ -214,11 +215,11 @@ mod tests {
     fn what_was_acknowledged_is_not_said_again() {
         let mut held = Held::default();
         for from in [1, 2, 1] {
-            held.keep_sent(from, candidate(from), 100, usize::MAX);
+            held.keep_sent(from, signal(from), 100, usize::MAX);
         }
         assert!(held.can_continue_after(1) && !held.can_continue_after(4));
         assert_eq!(held.arrived(1), 100 + HELD_OVERHEAD);
-        assert_eq!(held.continue_after(1), [candidate(2), candidate(1)]);
+        assert_eq!(held.continue_after(1), [signal(2), signal(1)]);
         assert_eq!(held.continue_after(3), []);
         assert_eq!(held.bytes(), 0);
     }
@@ -227,10 +228,10 @@ mod tests {
     fn who_is_gone_leaves_no_gap_in_the_count() {
         let mut held = Held::default();
         for from in [1, 2, 1, 3] {
-            assert!(held.keep_unsent(from, candidate(from), 100, usize::MAX));
+            assert!(held.keep_unsent(from, signal(from), 100, usize::MAX));
         }
         assert_eq!(held.forget(1), 2 * (100 + HELD_OVERHEAD));
-        assert_eq!(held.continue_after(0), [candidate(2), candidate(3)]);
+        assert_eq!(held.continue_after(0), [signal(2), signal(3)]);
         assert!(held.can_continue_after(2) && !held.can_continue_after(3));
     }
 
@@ -238,24 +239,24 @@ mod tests {
     fn one_sender_cannot_fill_the_place_of_another() {
         let mut held = Held::default();
         let mut kept = 0;
-        while held.keep_unsent(1, candidate(1), 100, usize::MAX) {
+        while held.keep_unsent(1, signal(1), 100, usize::MAX) {
             kept += 1;
         }
         assert_eq!(kept, HELD_PER_SENDER);
-        assert!(held.keep_unsent(2, candidate(2), 100, usize::MAX));
-        assert!(held.keep_unsent(3, candidate(3), 64 * 1024, usize::MAX));
-        assert!(!held.keep_unsent(3, candidate(3), 64 * 1024, usize::MAX));
-        assert!(!held.keep_unsent(4, candidate(4), 100, 100));
+        assert!(held.keep_unsent(2, signal(2), 100, usize::MAX));
+        assert!(held.keep_unsent(3, signal(3), 64 * 1024, usize::MAX));
+        assert!(!held.keep_unsent(3, signal(3), 64 * 1024, usize::MAX));
+        assert!(!held.keep_unsent(4, signal(4), 100, 100));
     }
 
     #[test]
     fn what_was_given_up_cannot_be_continued_from() {
         let mut held = Held::default();
         for _ in 0..=HELD_PER_SENDER {
-            held.keep_sent(1, candidate(1), 100, usize::MAX);
+            held.keep_sent(1, signal(1), 100, usize::MAX);
         }
         assert!(!held.can_continue_after(0) && held.can_continue_after(1));
-        held.keep_sent(2, candidate(2), 100, 0);
+        held.keep_sent(2, signal(2), 100, 0);
         let last = HELD_PER_SENDER as u64 + 2;
         assert!(!held.can_continue_after(last - 1) && held.can_continue_after(last));
     }

@@ -3,9 +3,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 
 use super::*;
-use crate::message::{
-    IceCandidate, MAX_PARTICIPANTS, PROTOCOL_VERSION, Reach, SdpType, SessionDescription, Ticket,
-};
+use crate::message::{MAX_PARTICIPANTS, PROTOCOL_VERSION, Reach, SignalData, Ticket};
 
 const HERE: &str = "127.0.0.1";
 const THERE: &str = "192.168.1.9";
@@ -117,18 +115,12 @@ fn two_people_meet_talk_and_part() {
         [send(ben, joined), send(ann, announced)]
     );
 
-    let description = SessionDescription {
-        kind: SdpType::Offer,
-        sdp: "v=0".into(),
-    };
-    let offer = ClientMessage::Description {
+    let data = SignalData::new(b"sealed").expect("short");
+    let offer = ClientMessage::Signal {
         to: 1,
-        description: description.clone(),
+        data: data.clone(),
     };
-    let forwarded = ServerMessage::Description {
-        from: 2,
-        description,
-    };
+    let forwarded = ServerMessage::Signal { from: 2, data };
     assert_eq!(world.say(ben, offer), [send(ann, forwarded)]);
 
     let left = ServerMessage::ParticipantLeft {
@@ -181,12 +173,13 @@ fn the_eleventh_is_refused_until_somebody_leaves() {
 fn asking_out_of_turn_is_answered_with_the_reason() {
     let mut world = World::new(Limits::default());
     let (ann, ben) = (world.connect(THERE), world.connect(THERE));
-    let candidate = || ClientMessage::Candidate {
-        to: 1,
-        candidate: None,
+    let data = SignalData::new(b"sealed").expect("short");
+    let signal = |to| ClientMessage::Signal {
+        to,
+        data: data.clone(),
     };
     assert_eq!(
-        world.say(ann, candidate()),
+        world.say(ann, signal(1)),
         [error(ann, ErrorCode::NotInRoom)]
     );
     assert_eq!(
@@ -211,21 +204,12 @@ fn asking_out_of_turn_is_answered_with_the_reason() {
     );
     // Neither oneself nor anybody in another room.
     assert_eq!(
-        world.say(ann, candidate()),
+        world.say(ann, signal(1)),
         [error(ann, ErrorCode::UnknownParticipant)]
     );
     world.create(ben);
-    let stray = ClientMessage::Candidate {
-        to: 2,
-        candidate: Some(IceCandidate {
-            candidate: String::new(),
-            sdp_mid: None,
-            sdp_m_line_index: None,
-            username_fragment: None,
-        }),
-    };
     assert_eq!(
-        world.say(ann, stray),
+        world.say(ann, signal(2)),
         [error(ann, ErrorCode::UnknownParticipant)]
     );
     assert_eq!(
@@ -632,17 +616,17 @@ fn resumed(
     )
 }
 
-fn candidate(to: ParticipantId) -> ClientMessage {
-    ClientMessage::Candidate {
+fn sealed_for(to: ParticipantId) -> ClientMessage {
+    ClientMessage::Signal {
         to,
-        candidate: None,
+        data: SignalData::new(b"sealed").expect("short"),
     }
 }
 
-fn candidate_from(from: ParticipantId) -> ServerMessage {
-    ServerMessage::Candidate {
+fn sealed_from(from: ParticipantId) -> ServerMessage {
+    ServerMessage::Signal {
         from,
-        candidate: None,
+        data: SignalData::new(b"sealed").expect("short"),
     }
 }
 
@@ -652,15 +636,15 @@ fn a_broken_connection_keeps_its_seat_and_misses_nothing() {
     let ann = world.create_resumable(THERE, None);
     let mut ben = world.join_resumable(ann.room);
     // One message arrives, one is under way when the connection breaks, one comes later.
-    world.say(ann.id, candidate(2));
-    world.say(ann.id, candidate(2));
-    world.say(ben.id, candidate(1));
+    world.say(ann.id, sealed_for(2));
+    world.say(ann.id, sealed_for(2));
+    world.say(ben.id, sealed_for(1));
     let away = ServerMessage::ParticipantAway {
         participant: 2,
         reason: LeaveReason::Disconnected,
     };
     assert_eq!(world.lose(&ben), [send(ann.id, away)]);
-    assert_eq!(world.say(ann.id, candidate(2)), []);
+    assert_eq!(world.say(ann.id, sealed_for(2)), []);
     assert_eq!((world.rooms.away(), world.rooms.connections()), (1, 1));
 
     let outputs = world.resume(&mut ben, &[1, 2], 1);
@@ -670,8 +654,8 @@ fn a_broken_connection_keeps_its_seat_and_misses_nothing() {
         [
             send(ann.id, back),
             resumed(&ben, &[1, 2], &[], Some(1)),
-            send(ben.id, candidate_from(1)),
-            send(ben.id, candidate_from(1)),
+            send(ben.id, sealed_from(1)),
+            send(ben.id, sealed_from(1)),
         ]
     );
     assert_eq!((world.rooms.away(), world.rooms.connections()), (0, 2));
@@ -686,7 +670,7 @@ fn a_seat_is_given_up_after_its_time() {
     let ann = world.create_resumable(THERE, None);
     let mut ben = world.join_resumable(ann.room);
     world.lose(&ben);
-    world.say(ann.id, candidate(2));
+    world.say(ann.id, sealed_for(2));
     let limit = Heartbeat::default().away_limit;
     let left = ServerMessage::ParticipantLeft {
         participant: 2,
@@ -732,7 +716,7 @@ fn a_connection_that_lingers_is_replaced_and_nobody_notices() {
     let mut world = World::new(Limits::default());
     let ann = world.create_resumable(THERE, None);
     let mut ben = world.join_resumable(ann.room);
-    world.say(ann.id, candidate(2));
+    world.say(ann.id, sealed_for(2));
     let old = ben.id;
     let outputs = world.resume(&mut ben, &[1, 2], 0);
     assert_eq!(
@@ -741,7 +725,7 @@ fn a_connection_that_lingers_is_replaced_and_nobody_notices() {
             error(old, ErrorCode::Replaced),
             Output::Close { connection: old },
             resumed(&ben, &[1, 2], &[], Some(0)),
-            send(ben.id, candidate_from(1)),
+            send(ben.id, sealed_from(1)),
         ]
     );
     // What the old one says, or that it is gone, means nothing any more.
@@ -752,8 +736,8 @@ fn a_connection_that_lingers_is_replaced_and_nobody_notices() {
     assert_eq!(world.outputs(), []);
     assert_eq!(world.rooms.connections(), 2);
     assert_eq!(
-        world.say(ann.id, candidate(2)),
-        [send(ben.id, candidate_from(1))]
+        world.say(ann.id, sealed_for(2)),
+        [send(ben.id, sealed_from(1))]
     );
 }
 
@@ -820,17 +804,17 @@ fn too_much_for_somebody_away_is_refused() {
     let mut ben = world.join_resumable(ann.room);
     world.lose(&ben);
     let mut held = 0;
-    while world.say(ann.id, candidate(2)).is_empty() {
+    while world.say(ann.id, sealed_for(2)).is_empty() {
         held += 1;
     }
     assert_eq!(held, 64);
     let carl = world.join_resumable(ann.room);
-    assert_eq!(world.say(carl.id, candidate(2)), []);
+    assert_eq!(world.say(carl.id, sealed_for(2)), []);
     // What somebody said who has gone meanwhile would meet nobody.
     world.say(ann.id, ClientMessage::Leave);
     let outputs = world.resume(&mut ben, &[1, 2], 0);
     let last = resumed(&ben, &[2, 3], &[], Some(0));
-    assert_eq!(outputs[1..], [last, send(ben.id, candidate_from(3))]);
+    assert_eq!(outputs[1..], [last, send(ben.id, sealed_from(3))]);
 }
 
 #[test]
@@ -844,7 +828,7 @@ fn what_is_kept_is_limited_in_all() {
     let ben = world.join_resumable(ann.room);
     world.lose(&ben);
     let mut held = 0;
-    while world.say(ann.id, candidate(2)).is_empty() {
+    while world.say(ann.id, sealed_for(2)).is_empty() {
         held += 1;
     }
     assert_eq!(held, 4);
@@ -876,8 +860,8 @@ fn receipts_are_sent_with_the_pings() {
     let mut world = World::new(Limits::default());
     let ann = world.create_resumable(THERE, None);
     let ben = world.join_resumable(ann.room);
-    world.say(ann.id, candidate(2));
-    world.say(ann.id, candidate(7));
+    world.say(ann.id, sealed_for(2));
+    world.say(ann.id, sealed_for(7));
     let outputs = world.pass(Duration::from_millis(1_500));
     assert_eq!(
         outputs,
@@ -904,7 +888,7 @@ fn a_room_that_the_server_forgot_is_opened_again_by_whoever_comes_first() {
         world.resume(&mut ben, &[1, 2], 5),
         [resumed(&ben, &[1, 2], &[1], None)]
     );
-    assert_eq!(world.say(ben.id, candidate(1)), []);
+    assert_eq!(world.say(ben.id, sealed_for(1)), []);
     let outputs = world.resume(&mut ann, &[1, 2, 3], 9);
     let back = ServerMessage::ParticipantBack { participant: 1 };
     assert_eq!(
@@ -912,7 +896,7 @@ fn a_room_that_the_server_forgot_is_opened_again_by_whoever_comes_first() {
         [
             send(ben.id, back),
             resumed(&ann, &[1, 2], &[], None),
-            send(ann.id, candidate_from(2)),
+            send(ann.id, sealed_from(2)),
         ]
     );
     // The seat is Ann's again: nobody else gets it with the room's token alone.

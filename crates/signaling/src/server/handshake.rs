@@ -65,7 +65,7 @@ fn decide(
     if !speaks_ours {
         return Err(refusal(
             StatusCode::UPGRADE_REQUIRED,
-            "This server speaks the WebSocket subprotocol ahoy.1.\n",
+            "This server speaks the WebSocket subprotocol ahoy.2.\n",
         ));
     }
     if !web_pages && request.headers().contains_key(ORIGIN) {

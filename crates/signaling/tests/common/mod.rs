@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ahoy_signaling::message::{Reach, SdpType, SessionDescription};
+use ahoy_signaling::message::{Reach, SignalData};
 use ahoy_signaling::{
     ConnectOptions, Entry, RoomNumber, Server, ServerAddress, ServerConfig, ServerMessage,
     SignalingClient, SignalingError, SignalingLink, SignalingReceiver,
@@ -118,11 +118,8 @@ pub(crate) async fn ending(receiver: &mut SignalingReceiver) -> SignalingError {
     }
 }
 
-pub(crate) fn offer(sdp: &str) -> SessionDescription {
-    SessionDescription {
-        kind: SdpType::Offer,
-        sdp: sdp.to_owned(),
-    }
+pub(crate) fn sealed(text: &str) -> SignalData {
+    SignalData::new(text.as_bytes()).expect("short enough")
 }
 
 pub(crate) fn number(number: u32) -> RoomNumber {
@@ -147,7 +144,7 @@ impl Raw {
         let uri = format!("ws://{}/", tcp.peer_addr().expect("connected"))
             .parse()
             .expect("an address");
-        let request = ClientRequestBuilder::new(uri).with_sub_protocol("ahoy.1");
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol("ahoy.2");
         let (socket, _) = soon(client_async(request, tcp)).await.expect("a handshake");
         Self(socket)
     }
