@@ -31,6 +31,7 @@
 //! send these events to the one that owns the room.
 
 mod address;
+mod away;
 mod entering;
 mod limits;
 mod number;
@@ -40,7 +41,7 @@ mod seat;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
@@ -50,10 +51,14 @@ use crate::message::{
 use crate::room_code::RoomNumber;
 use address::Addresses;
 pub(crate) use address::group;
+use away::Away;
 use entering::Claim;
 use limits::{Bucket, MAX_STRIKES, cost};
 pub use limits::{Heartbeat, Limits, Opening, Rate};
 use seat::{Presence, Room, Seat};
+
+/// How often addresses are looked through that may be forgotten.
+const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One connection, never reused within a server's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,8 +93,13 @@ pub struct Rooms {
     addresses: Addresses,
     outputs: VecDeque<Output>,
     shared_rooms: BTreeSet<RoomNumber>,
-    /// Seats without a connection, and since when.
-    away: BTreeMap<(RoomNumber, ParticipantId), Instant>,
+    /// When to look at which connection next: one entry for each, so that the passing of time costs
+    /// no more than what is due.
+    agenda: BTreeSet<(Instant, ConnectionId)>,
+    /// Seats without a connection.
+    away: Away,
+    /// When to look through the addresses next.
+    forget_at: Option<Instant>,
     /// What all messages together take that are kept for seats.
     held_bytes: usize,
 }
@@ -101,6 +111,8 @@ struct Connection {
     outside_since: Instant,
     last_heard: Instant,
     last_ping: Instant,
+    /// Its place in the agenda.
+    next_look: Instant,
     messages: Bucket,
     bytes: Bucket,
     strikes: u8,
@@ -119,7 +131,9 @@ impl Rooms {
             addresses: Addresses::default(),
             outputs: VecDeque::new(),
             shared_rooms: BTreeSet::new(),
-            away: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            away: Away::default(),
+            forget_at: None,
             held_bytes: 0,
         }
     }
@@ -149,11 +163,13 @@ impl Rooms {
                 outside_since: now,
                 last_heard: now,
                 last_ping: now,
+                next_look: now,
                 messages: Bucket::full(self.limits.messages, now),
                 bytes: Bucket::full(self.limits.bytes, now),
                 strikes: 0,
             },
         );
+        self.look_later(id, now);
         Ok(id)
     }
 
@@ -188,7 +204,13 @@ impl Rooms {
         if !(broke && self.keep_seat(id, reason, now)) {
             self.leave_room(id, reason, now);
         }
+        self.forget(id);
+    }
+
+    /// The connection is no more.
+    fn forget(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(&id) {
+            self.agenda.remove(&(connection.next_look, id));
             self.addresses.disconnect(connection.address);
         }
     }
@@ -203,29 +225,55 @@ impl Rooms {
     /// Time has passed: pings, and removes the silent and the idle. To be called several times per
     /// ping interval; a peer is removed at most that much later than the limit says.
     pub fn tick(&mut self, now: Instant) {
-        let due: Vec<(ConnectionId, Due)> = self
-            .connections
-            .iter()
-            .filter_map(|(id, c)| Some((*id, self.due(c, now)?)))
-            .collect();
-        for (id, due) in due {
-            match due {
-                Due::Ping => {
+        while let Some((look, id)) = self.agenda.first().copied()
+            && look <= now
+        {
+            self.agenda.pop_first();
+            let Some(connection) = self.connections.get(&id) else {
+                continue;
+            };
+            match self.due(connection, now) {
+                Some(Due::Silent) => {
+                    self.disconnect(id, LeaveReason::Timeout, now);
+                    self.outputs.push_back(Output::Close { connection: id });
+                    continue;
+                }
+                Some(Due::Idle) => {
+                    self.put_out(id, ErrorCode::Idle, now);
+                    continue;
+                }
+                Some(Due::Ping) => {
                     if let Some(connection) = self.connections.get_mut(&id) {
                         connection.last_ping = now;
                     }
                     self.send(id, ServerMessage::Ping);
                     self.acknowledge(id);
                 }
-                Due::Silent => {
-                    self.disconnect(id, LeaveReason::Timeout, now);
-                    self.outputs.push_back(Output::Close { connection: id });
-                }
-                Due::Idle => self.put_out(id, ErrorCode::Idle, now),
+                None => {}
             }
+            self.look_later(id, now);
         }
         self.remove_long_away(now);
-        self.addresses.forget_idle(self.limits.wrong_numbers, now);
+        if self.forget_at.is_none_or(|due| due <= now) {
+            self.forget_at = Some(now + FORGET_INTERVAL);
+            self.addresses.forget_idle(self.limits.wrong_numbers, now);
+        }
+    }
+
+    /// Notes when something may be due for a connection that has been looked at.
+    fn look_later(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let ping = connection.last_ping + self.heartbeat.ping_interval;
+        let silent = connection.last_heard + self.heartbeat.silence_limit;
+        // Whoever is in a room may leave it just now.
+        let outside = connection.place.map_or(connection.outside_since, |_| now);
+        let idle = outside + self.heartbeat.idle_limit;
+        let look = ping.min(silent).min(idle);
+        // Later than now, or the same would be looked at for ever.
+        connection.next_look = look.max(now + Duration::from_millis(1));
+        self.agenda.insert((connection.next_look, id));
     }
 
     /// What is to be done next.

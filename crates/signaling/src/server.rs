@@ -32,6 +32,11 @@ use state::State;
 
 /// Longest time between two looks at who is silent; shorter when the heartbeat is.
 const MAX_TICK: Duration = Duration::from_millis(250);
+/// The same with many connections: what is due is then done in small portions, between which others
+/// get their turn.
+const BUSY_TICK: Duration = Duration::from_millis(10);
+/// How many are many.
+const BUSY: usize = 500;
 /// Pause after the system refused a connection (no file handles left), doubled
 /// up to [`MAX_ACCEPT_PAUSE`]: trying again at once would burn the processor and change nothing.
 const MIN_ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -111,13 +116,15 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut accept_pause = MIN_ACCEPT_PAUSE;
         let mut accept_from = Instant::now();
-        let mut ticks = tokio::time::interval(self.tick_interval());
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next_tick = Instant::now();
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                _ = ticks.tick() => self.state.tick(),
+                () = sleep_until(next_tick) => {
+                    let connections = self.state.tick();
+                    next_tick = Instant::now() + self.tick_interval(connections);
+                }
                 Some(_) = connections.join_next() => {}
                 accepted = accept(&listener, accept_from) => match accepted {
                     Ok(stream) => {
@@ -161,8 +168,13 @@ impl Server {
         self.state.counts()
     }
 
-    fn tick_interval(&self) -> Duration {
-        (self.state.config().heartbeat.ping_interval / 4).clamp(Duration::from_millis(1), MAX_TICK)
+    fn tick_interval(&self, connections: usize) -> Duration {
+        let longest = if connections > BUSY {
+            BUSY_TICK
+        } else {
+            MAX_TICK
+        };
+        (self.state.config().heartbeat.ping_interval / 4).clamp(Duration::from_millis(1), longest)
     }
 }
 

@@ -188,7 +188,7 @@ impl Rooms {
             return Err(self.guessed_wrong(address, ErrorCode::UnknownSeat, now));
         };
         self.held_bytes -= taken.freed;
-        self.away.remove(&(number, claim.participant));
+        self.away.remove((number, claim.participant));
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.place = Some((number, claim.participant));
         }
@@ -313,9 +313,7 @@ impl Rooms {
     /// Closes a connection whose seat another one has taken.
     fn replace(&mut self, old: ConnectionId) {
         self.send(old, ServerMessage::error(ErrorCode::Replaced));
-        if let Some(connection) = self.connections.remove(&old) {
-            self.addresses.disconnect(connection.address);
-        }
+        self.forget(old);
         self.outputs.push_back(Output::Close { connection: old });
     }
 
@@ -407,19 +405,13 @@ impl Rooms {
     /// Gives up seats whose time is over.
     pub(super) fn remove_long_away(&mut self, now: Instant) {
         let limit = self.heartbeat.away_limit;
-        let over: Vec<_> = self
-            .away
-            .iter()
-            .filter(|(_, since)| now.saturating_duration_since(**since) >= limit)
-            .map(|(place, _)| *place)
-            .collect();
-        for (number, participant) in over {
+        while let Some((number, participant)) = self.away.longest(limit, now) {
             self.remove_seat(number, participant, LeaveReason::Timeout);
         }
     }
 
     fn remove_seat(&mut self, number: RoomNumber, participant: ParticipantId, reason: LeaveReason) {
-        self.away.remove(&(number, participant));
+        self.away.remove((number, participant));
         let Some(room) = self.rooms.get_mut(&number) else {
             return;
         };

@@ -154,13 +154,14 @@ impl Connection {
         let end = self.converse(&mut socket).await;
         tracing::debug!(connection = ?id, ?end, "disconnecting");
         match end {
+            // Apart, so that the buffers for it take no memory before.
             End::Dismissed => {
-                self.say_last_words(&mut socket).await;
-                say_goodbye(socket).await;
+                Box::pin(self.say_last_words(&mut socket)).await;
+                Box::pin(say_goodbye(socket)).await;
             }
             End::Closed => {
                 state.disconnect(id, LeaveReason::Left);
-                say_goodbye(socket).await;
+                Box::pin(say_goodbye(socket)).await;
             }
             // The others are told before the socket is tidied up.
             End::Broken => state.disconnect(id, LeaveReason::Disconnected),

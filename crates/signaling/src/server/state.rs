@@ -14,7 +14,7 @@ use super::counts::Counts;
 use super::ice::IceServerSource;
 use super::relayed::{Pass, Relayed};
 use super::{Load, ServerConfig};
-use crate::message::{ClientMessage, ErrorCode, LeaveReason, MessageError};
+use crate::message::{ClientMessage, ErrorCode, LeaveReason, MessageError, ServerMessage};
 use crate::room::{ConnectionId, Output, Rooms};
 use crate::room_code::RoomNumber;
 
@@ -28,6 +28,9 @@ const OUTBOX_BYTES: usize = 1024 * 1024;
 /// Connections that count for nobody: they last for a handshake, so this many are hundreds per
 /// second, and they cannot use up the system's files.
 const MAX_UNKNOWN: usize = 1_024;
+
+/// [`ServerMessage::Ping`] as it travels.
+const PING: &str = r#"{"type":"ping"}"#;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -126,8 +129,12 @@ impl State {
         });
     }
 
-    pub(super) fn tick(&self) {
-        self.with(|shared, now| shared.rooms.tick(now));
+    /// Gives the number of connections.
+    pub(super) fn tick(&self) -> usize {
+        self.with(|shared, now| {
+            shared.rooms.tick(now);
+            shared.rooms.connections()
+        })
     }
 
     pub(super) fn shared_rooms(&self) -> watch::Receiver<BTreeSet<RoomNumber>> {
@@ -195,11 +202,15 @@ impl Shared {
                         let list = self.ice.issue();
                         message.set_ice_servers(list.servers, list.lifetime);
                     }
-                    let json = message.to_json();
+                    // By far the most frequent one.
+                    let json = match message {
+                        ServerMessage::Ping => Utf8Bytes::from_static(PING),
+                        _ => message.to_json().into(),
+                    };
                     self.counts.messages_sent += 1;
                     self.counts.bytes_sent += json.len() as u64;
                     self.counts.sent(&message);
-                    if !outbox.push(json.into()) {
+                    if !outbox.push(json) {
                         self.counts.slow_readers += 1;
                         tracing::debug!("closed a connection that does not take its messages");
                         self.outboxes.remove(&to);
@@ -229,5 +240,15 @@ impl Outbox {
         let message = self.messages.recv().await?;
         self.bytes.fetch_sub(message.len(), Ordering::Relaxed);
         Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ping_is_a_ping() {
+        assert_eq!(ServerMessage::Ping.to_json(), PING);
     }
 }
