@@ -3,8 +3,10 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::FirstServerError;
@@ -25,7 +27,7 @@ const TRY: Duration = Duration::from_secs(1);
 
 /// Addresses of servers on the network that say that they have the room.
 pub(super) trait Search {
-    /// The next one, as they are found; for ever when there are no more. Cancel safe.
+    /// The next one, as they are found; for ever when there are no more.
     fn next(&mut self) -> impl Future<Output = ServerAddress> + Send;
 }
 
@@ -55,71 +57,61 @@ where
             None => first.await,
         };
     };
-    let mut nearby = Nearby {
-        search,
-        enter,
-        trying: None,
-        full: false,
-    };
+    let (may_enter, full) = (Notify::new(), AtomicBool::new(false));
+    if refusal.is_some() {
+        may_enter.notify_one();
+    }
     let end = Instant::now() + SEARCH;
+    // One future to the end: a seat that is being taken is not given up for another.
+    let mut nearby = Box::pin(async {
+        tokio::select! {
+            () = may_enter.notified() => {}
+            () = sleep_until(began + PATIENCE) => {}
+        }
+        enter_nearby(search, enter, &full).await
+    });
     loop {
-        let from = match refusal {
-            Some(_) => Instant::now(),
-            None => began + PATIENCE,
-        };
         tokio::select! {
             biased;
             answer = first.as_mut(), if refusal.is_none() => match answer {
                 Ok(seat) => return Ok(seat),
                 Err(error) if error.has_room() => return Err(error),
-                Err(error) => refusal = Some(error),
+                Err(error) => {
+                    refusal = Some(error);
+                    may_enter.notify_one();
+                }
             },
-            seat = nearby.enter(from) => return Ok(seat),
+            seat = nearby.as_mut() => return Ok(seat),
             () = sleep_until(end) => break,
         }
     }
-    let full = nearby.full;
-    drop(nearby);
+    drop(nearby); // The search ends here, also where the first server is still waited for.
     match refusal {
-        Some(_) if full => Err(SignalingError::RoomFull.into()),
+        Some(_) if full.into_inner() => Err(SignalingError::RoomFull.into()),
         Some(error) => Err(error),
         None => first.await,
     }
 }
 
-/// The servers on the network, one after the other.
-struct Nearby<S, Enter> {
-    search: S,
-    enter: Enter,
-    /// Being tried, or found while it was too early to try.
-    trying: Option<ServerAddress>,
-    /// One of them has the room, and it is full.
-    full: bool,
-}
-
-impl<S, T, Enter, Entering> Nearby<S, Enter>
+/// Tries one server on the network after the other until one lets us in. `full` is set when one of
+/// them has the room and no seat in it.
+async fn enter_nearby<T, S, Enter, Entering>(
+    mut search: S,
+    mut enter: Enter,
+    full: &AtomicBool,
+) -> T
 where
     S: Search,
     Enter: FnMut(ServerAddress) -> Entering,
     Entering: Future<Output = Result<T, SignalingError>>,
 {
-    /// Waits until `from`, then until one lets us in. Cancel safe: the next call tries the same
-    /// address again.
-    async fn enter(&mut self, from: Instant) -> T {
-        sleep_until(from).await;
-        loop {
-            let address = match &self.trying {
-                Some(address) => address.clone(),
-                None => self.search.next().await,
-            };
-            self.trying = Some(address.clone());
-            match timeout(TRY, (self.enter)(address)).await {
-                Ok(Ok(seat)) => return seat,
-                Ok(Err(SignalingError::RoomFull)) => self.full = true,
-                Ok(Err(error)) => tracing::debug!(%error, "a server on the network was no help"),
-                Err(_) => tracing::debug!("a server on the network does not answer"),
-            }
-            self.trying = None;
+    loop {
+        let address = search.next().await;
+        match timeout(TRY, enter(address)).await {
+            Ok(Ok(seat)) => return seat,
+            Ok(Err(SignalingError::RoomFull)) => full.store(true, Ordering::Relaxed),
+            Ok(Err(error)) => tracing::debug!(%error, "a server on the network was no help"),
+            Err(_) => tracing::debug!("a server on the network does not answer"),
         }
     }
 }
@@ -269,12 +261,9 @@ mod tests {
     async fn a_refusal_during_the_search_ends_the_wait() {
         let done = run((900, Err(SignalingError::UnknownRoom)), NEAR, LET_IN).await;
         assert_eq!(done, outcome(Ok("10.0.0.7"), 905, &["10.0.0.7"]));
-        // The address that was being tried is not forgotten.
+        // The seat that was being taken then is the one that is had.
         let done = run((2_003, Err(unreachable())), NEAR, LET_IN).await;
-        assert_eq!(
-            done,
-            outcome(Ok("10.0.0.7"), 2_008, &["10.0.0.7", "10.0.0.7"])
-        );
+        assert_eq!(done, outcome(Ok("10.0.0.7"), 2_005, &["10.0.0.7"]));
     }
 
     #[tokio::test(start_paused = true)]
