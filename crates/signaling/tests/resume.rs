@@ -378,25 +378,3 @@ async fn a_number_is_honoured_while_it_is_free() {
     })
     .await;
 }
-
-/// What is too long for the protocol is refused here, before it is counted.
-#[tokio::test]
-async fn a_message_that_is_too_long_is_refused_and_the_link_goes_on() {
-    let server = TestServer::listen(Server::new(ServerConfig::default())).await;
-    let wire = Wire::to(server.socket).await;
-    let mut ann = wire.enter(Entry::Create { reach: None }).await;
-    let long = "x".repeat(ahoy_signaling::message::MAX_SIGNAL + 1);
-    ann.sender.signal(2, sealed(&long)).await.expect("said");
-    assert_eq!(
-        message(&mut ann).await,
-        ServerMessage::error(ErrorCode::TooLarge)
-    );
-    ann.sender.ask_for_ice_servers().await.expect("said");
-    assert_eq!(
-        event(&mut ann).await,
-        SignalingEvent::Message(ServerMessage::IceServers {
-            ice_servers: Vec::new(),
-            ice_servers_lifetime: None
-        })
-    );
-}

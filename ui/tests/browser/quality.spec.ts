@@ -122,7 +122,7 @@ describe("the quality of a connection", () => {
     await page.waitForTimeout(2300);
     expect(await polite(page)).not.toContain("Poor connection");
     expect(await page.getByTestId("quality-2").count()).toBe(0);
-    expect(await page.getByTestId("connection-state").textContent()).toContain("Interrupted");
+    expect(await page.getByTestId("connection-state").textContent()).toContain("Reconnecting…");
   });
 
   it("has a tooltip and leads to the figures, by pointer and by keyboard", async () => {

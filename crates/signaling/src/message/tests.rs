@@ -274,8 +274,7 @@ fn errors_name_what_is_wrong() {
             MessageError::Malformed,
         ),
         (
-            r#"{"type":"signal","to":1,"data":"v=0
-"}"#,
+            r#"{"type":"signal","to":1,"data":"v=0 "}"#,
             MessageError::Malformed,
         ),
         (
