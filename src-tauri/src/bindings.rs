@@ -14,6 +14,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
             commands::watch_call,
             commands::new_call,
             commands::join_call,
+            commands::reopen_call,
             commands::check_code,
             commands::complete_word,
             commands::hang_up,

@@ -62,6 +62,17 @@ pub(crate) async fn join_call(shell: Held<'_>, text: String) -> Answer {
     Ok(shell.engine.join(invite).await?)
 }
 
+/// Joins a former call, or opens its room again under the same code.
+#[tauri::command]
+#[specta::specta]
+pub(crate) async fn reopen_call(shell: Held<'_>, text: String) -> Answer {
+    let invite = text
+        .parse::<Invite>()
+        .map_err(|error| CommandError::new(ErrorCode::BadCode, error.explain()))?;
+    let share_on_network = shell.profile.settings().share_on_network;
+    Ok(shell.engine.reopen(invite, share_on_network).await?)
+}
+
 /// Says what is wrong with a code or a link while it is being typed.
 #[tauri::command(async)]
 #[specta::specta]

@@ -21,7 +21,7 @@ const EVENTS = {
   interface: {
     homes: ['portRestricted', 'portRestricted'],
     happen: async ({ homes: [home] }) => {
-      home.computer.ip('link', 'add', 'another', 'type', 'dummy');
+      home.computer.ip('link', 'add', 'another', 'type', 'veth', 'peer', 'name', 'nowhere');
       home.computer.ip('address', 'add', '10.99.0.1/24', 'dev', 'another');
       home.computer.ip('link', 'set', 'another', 'up');
     },

@@ -42,6 +42,8 @@ export interface Backend {
   newCall(): Promise<void>;
   /** `text` is a room code or an invite link, as typed. */
   joinCall(text: string): Promise<void>;
+  /** The same for a former call, whose room is opened again where nobody is in it. */
+  reopenCall(text: string): Promise<void>;
   hangUp(): Promise<void>;
   renewCode(): Promise<void>;
   checkCode(text: string): Promise<CodeCheck>;

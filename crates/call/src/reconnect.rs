@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use ahoy_ice::restart::{Decision, IceState, Recovery, RestartController, Trying};
-use ahoy_ice::watch::AddressWatch;
+use ahoy_ice::watch::{AddressWatch, has_route};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -115,6 +115,7 @@ impl Reconnect {
             }
             self.until_path -= 1;
         }
+        self.controller.route(has_route(), Instant::now());
         let decision = self.controller.poll(Instant::now(), SystemTime::now());
         let restart = match decision {
             Decision::Wait | Decision::GiveUp => false,

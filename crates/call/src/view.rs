@@ -51,6 +51,8 @@ pub enum EndReason {
     EveryoneLeft,
     /// No room has this number, neither at the server nor on the local network.
     UnknownRoom,
+    /// A former call cannot be opened again: another room has its number.
+    NumberTaken,
     /// Ten people are in it.
     RoomFull,
     /// Nothing answers at the server's address, and the local network does not help either.

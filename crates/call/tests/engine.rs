@@ -215,6 +215,37 @@ async fn three_engines_are_all_connected_to_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_former_call_is_opened_again_under_its_code() {
+    let ports = own_ports();
+    let ann = Engine::start(config("Ann", &ports));
+    let ben = Engine::start(config("Ben", &ports));
+    let invite = call(&[&ann]).await;
+    let code = invite.code.to_string();
+    ann.hang_up().await.expect("running");
+    // With its last participant the room is closed.
+    ben.join(invite.clone()).await.expect("running");
+    until(&ben, "no such room", |view| {
+        view.state
+            == CallState::Ended {
+                reason: EndReason::UnknownRoom,
+            }
+    })
+    .await;
+    ben.reopen(invite.clone(), false).await.expect("running");
+    until(&ben, "the same code", |view| {
+        let shown = view.invite.as_ref().map(|invite| invite.code.clone());
+        view.state == CallState::Waiting && shown.as_ref() == Some(&code)
+    })
+    .await;
+    ann.reopen(invite, false).await.expect("running");
+    until(&ann, "the call", connected).await;
+    until(&ben, "the call", connected).await;
+    for engine in [ann, ben] {
+        engine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_code_and_a_dead_server_are_told_apart() {
     let ports = own_ports();
     let engine = Engine::start(config("Mira", &ports));

@@ -128,6 +128,10 @@ pub struct RestartController {
     lost: Option<Lost>,
     /// Usable addresses of this computer; `None` before they are known, which counts as some.
     addresses: Option<Vec<IpAddr>>,
+    /// Whether there is a way out of the local network.
+    routed: Option<bool>,
+    /// There was one while there was a path. Where there never was, its absence says nothing.
+    was_routed: bool,
     /// Where the path begins on this computer.
     path: Option<IpAddr>,
     server_reachable: bool,
@@ -147,6 +151,8 @@ impl RestartController {
             was_connected: false,
             lost: None,
             addresses: None,
+            routed: None,
+            was_routed: false,
             path: None,
             server_reachable: true,
             changing: None,
@@ -183,11 +189,23 @@ impl RestartController {
         if self.addresses.as_ref() == Some(&usable) {
             return;
         }
-        let known_before = self.addresses.replace(usable).is_some();
-        if known_before {
-            let first = self.changing.map_or(now, |(first, _)| first);
-            self.changing = Some((first, now));
+        if self.addresses.replace(usable).is_some() {
+            self.network_changed(now);
         }
+    }
+
+    /// Whether there is a way out of the local network: a pulled cable takes it and leaves the
+    /// address.
+    pub fn route(&mut self, there: bool, now: Instant) {
+        let before = self.routed.replace(there);
+        if before.is_some_and(|before| before != there) {
+            self.network_changed(now);
+        }
+    }
+
+    fn network_changed(&mut self, now: Instant) {
+        let first = self.changing.map_or(now, |(first, _)| first);
+        self.changing = Some((first, now));
     }
 
     /// Where the selected path begins on this computer, as far as that is known.
@@ -227,6 +245,9 @@ impl RestartController {
     pub fn poll(&mut self, now: Instant, wall: SystemTime) -> Decision {
         if self.slept(now, wall) && self.ice == IceState::Connected {
             self.lose(Reason::Slept, now);
+        }
+        if self.ice == IceState::Connected && self.routed == Some(true) {
+            self.was_routed = true;
         }
         let settled = self.settled(now);
         if settled && self.ice == IceState::Connected && self.path_is_gone() {
@@ -273,7 +294,8 @@ impl RestartController {
     }
 
     fn is_offline(&self) -> bool {
-        self.addresses.as_ref().is_some_and(Vec::is_empty)
+        let unrouted = self.was_routed && self.routed == Some(false);
+        unrouted || self.addresses.as_ref().is_some_and(Vec::is_empty)
     }
 
     fn path_is_gone(&self) -> bool {
@@ -419,6 +441,32 @@ mod tests {
         world.ice(IceState::Connected);
         assert_eq!(world.trying(), None);
         assert_eq!(world.run(Duration::from_secs(9)), []);
+    }
+
+    #[test]
+    fn a_pulled_cable_is_waited_for_although_the_address_stays() {
+        let mut world = World::connected();
+        world.controller.route(true, world.now);
+        assert_eq!(world.run(TICK), []);
+        world.controller.route(false, world.now);
+        assert_eq!(world.run(Duration::from_secs(2)), []);
+        world.ice(IceState::Disconnected);
+        assert_eq!(world.run(Duration::from_secs(20)), []);
+        assert_eq!(world.trying(), Some(Trying::WaitingForNetwork));
+        world.controller.route(true, world.now);
+        assert_eq!(
+            world.run(Duration::from_secs(2)),
+            [(500, Decision::Restart(Reason::NoConsent))]
+        );
+    }
+
+    #[test]
+    fn a_network_that_leads_nowhere_else_needs_no_route() {
+        let mut world = World::connected();
+        world.controller.route(false, world.now);
+        assert_eq!(world.run(TICK), []);
+        world.ice(IceState::Disconnected);
+        assert_eq!(world.run(Duration::from_secs(1)).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The addresses of this computer, as they come and go.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::task::Poll;
 
 use futures_util::StreamExt;
@@ -46,6 +46,16 @@ impl AddressWatch {
         let addresses = watcher.iter().map(|network| network.addr());
         addresses.filter(|address| is_usable(*address)).collect()
     }
+}
+
+/// Whether there is a way out of the local network. Asks the routing table: nothing is sent.
+pub fn has_route() -> bool {
+    let leads = |from: &str, to: &str| {
+        let socket = UdpSocket::bind(from);
+        socket.is_ok_and(|socket| socket.connect(to).is_ok())
+    };
+    // Documentation addresses (RFC 5737, RFC 3849): any way there is the default one.
+    leads("0.0.0.0:0", "192.0.2.1:9") || leads("[::]:0", "[2001:db8::1]:9")
 }
 
 /// Whether others can be reached from an address: it is neither loopback nor link-local.

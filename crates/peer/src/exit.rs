@@ -61,6 +61,10 @@ impl Failure {
                 "No room has this number, on the server or on this network: check the code, or ask for \
                  a new one.",
             ),
+            EndReason::NumberTaken => (
+                Exit::Room,
+                "Another call has this number now: begin a new one.",
+            ),
             EndReason::RoomFull => (
                 Exit::Room,
                 "The room is full: somebody has to leave it before you can join.",

@@ -26,6 +26,7 @@ export const tauriBackend: Backend = {
   },
   newCall: () => done(commands.newCall()),
   joinCall: (text) => done(commands.joinCall(text)),
+  reopenCall: (text) => done(commands.reopenCall(text)),
   hangUp: () => done(commands.hangUp()),
   renewCode: () => done(commands.renewCode()),
   checkCode: (text) => commands.checkCode(text),

@@ -308,6 +308,10 @@ export function createFake(scenario: string): Backend {
         else fake.join(1);
       }, 200);
     },
+    async reopenCall(text: string) {
+      note("reopenCall", text);
+      await this.joinCall(text);
+    },
     async renewCode() {
       note("renewCode");
       fake.view({ codeRetired: false });

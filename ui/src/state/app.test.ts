@@ -37,6 +37,7 @@ function fakeBackend() {
     watch: ok(),
     newCall: ok(),
     joinCall: ok(),
+    reopenCall: ok(),
     hangUp: ok(),
     renewCode: ok(),
     checkCode: ok(),

@@ -265,6 +265,12 @@ export class App {
     this.#request("join", shown, server === null ? null : { name: server, kept: shown !== text }, () => this.backend.joinCall(text));
   }
 
+  /** Joins a former call, or opens its room again; `shown` as for {@link join}. */
+  reopen(text: string, shown: string): void {
+    const server = serverInLink(text);
+    this.#request("join", shown, server === null ? null : { name: server, kept: shown !== text }, () => this.backend.reopenCall(text));
+  }
+
   /** New words for the room; those inside get them too. */
   renewCode(): void {
     void this.#try(this.backend.renewCode());

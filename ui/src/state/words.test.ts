@@ -9,7 +9,7 @@ import { callProblem, codeProblem, day, deviceProblem, deviceReplaced, deviceRet
 
 const KINDS: DeviceKind[] = ["camera", "microphone", "speaker"];
 const PROBLEMS: DeviceProblem[] = ["notFound", "busy", "denied", "lost", "unsupported", "file", "failed"];
-const REASONS: EndReason[] = ["hungUp", "everyoneLeft", "unknownRoom", "roomFull", "serverUnreachable", "notAnAhoyServer", "serverLost", "serverRefused", "connectionFailed", "wrongCode", "codeRetired", "notVerified"];
+const REASONS: EndReason[] = ["hungUp", "everyoneLeft", "unknownRoom", "numberTaken", "roomFull", "serverUnreachable", "notAnAhoyServer", "serverLost", "serverRefused", "connectionFailed", "wrongCode", "codeRetired", "notVerified"];
 const CODE_PROBLEMS: CodeProblemKind[] = ["empty", "tooLong", "numberMissing", "numberOutOfRange", "numberTwice", "wordsMissing", "tooManyWords", "unknownWord", "unexpectedCharacter", "badServer", "foreignLink"];
 const NOTICES: NoticeCode[] = ["settingsSetAside", "settingsUnreadable", "settingsNotSaved", "recentCallsSetAside", "recentCallsUnreadable", "recentCallsNotSaved"];
 

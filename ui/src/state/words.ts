@@ -206,6 +206,8 @@ export function endReason(reason: EndReason): string {
       return m.end_everyone_left();
     case "unknownRoom":
       return m.end_unknown_room();
+    case "numberTaken":
+      return m.end_number_taken();
     case "roomFull":
       return m.end_room_full();
     case "serverUnreachable":
@@ -235,6 +237,8 @@ export function endAdvice(reason: EndReason): string {
       return "";
     case "unknownRoom":
       return m.end_unknown_room_advice();
+    case "numberTaken":
+      return m.end_number_taken_advice();
     case "roomFull":
       return m.end_room_full_advice();
     case "serverUnreachable":

@@ -23,8 +23,17 @@ use crate::view::{EndReason, ParticipantId, Reach};
 /// Which room is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LinkRequest {
-    Create { share_on_network: bool },
-    Join { number: RoomNumber },
+    Create {
+        share_on_network: bool,
+    },
+    Join {
+        number: RoomNumber,
+    },
+    /// Opens a room with this number.
+    Reopen {
+        number: RoomNumber,
+        share_on_network: bool,
+    },
 }
 
 /// What the link reports.
@@ -72,6 +81,15 @@ pub(super) struct Joined {
     pub(super) on_this_computer: bool,
 }
 
+/// Where a room is looked for.
+#[derive(Debug, Clone)]
+pub(super) struct Servers {
+    /// The one that the invite names, or else ours.
+    pub(super) first: Option<ServerAddress>,
+    /// Ours; without one, that of this computer.
+    pub(super) own: Option<ServerAddress>,
+}
+
 /// A connection to the server, being made or standing. Dropping it leaves the room at once.
 pub(super) struct Link {
     task: AbortHandle,
@@ -82,7 +100,7 @@ impl Link {
     /// Starts connecting; `report` is awaited with everything that happens.
     pub(super) fn open<F, Fut>(
         request: LinkRequest,
-        server: Option<ServerAddress>,
+        servers: Servers,
         embedded: &Arc<EmbeddedServer>,
         report: F,
     ) -> Self
@@ -92,7 +110,7 @@ impl Link {
     {
         let embedded = Arc::clone(embedded);
         let task = tokio::spawn(async move {
-            match nearby::enter(request, server, &embedded).await {
+            match nearby::enter(request, servers, &embedded).await {
                 Ok((joined, events)) => {
                     // The server of this computer is reached in any network, or none.
                     let follows = (!joined.on_this_computer).then(|| joined.sender.clone());
@@ -162,15 +180,25 @@ async fn enter_at(
         Some(address) => address,
         None => embedded.address().await?,
     };
+    let reach_asked = |share_on_network| {
+        own_server.then_some(if share_on_network {
+            message::Reach::Network
+        } else {
+            message::Reach::Computer
+        })
+    };
     let entry = match request {
         LinkRequest::Create { share_on_network } => Entry::Create {
-            reach: own_server.then_some(if share_on_network {
-                message::Reach::Network
-            } else {
-                message::Reach::Computer
-            }),
+            reach: reach_asked(share_on_network),
         },
         LinkRequest::Join { number } => Entry::Join { room: number },
+        LinkRequest::Reopen {
+            number,
+            share_on_network,
+        } => Entry::Reopen {
+            room: number,
+            reach: reach_asked(share_on_network),
+        },
     };
     let options = ConnectOptions::default();
     let link =
@@ -324,6 +352,9 @@ const fn end_reason(error: &LinkError) -> EndReason {
         SignalingError::NotAhoy | SignalingError::WrongVersion => EndReason::NotAnAhoyServer,
         SignalingError::UnknownRoom => EndReason::UnknownRoom,
         SignalingError::RoomFull => EndReason::RoomFull,
+        SignalingError::Refused {
+            code: message::ErrorCode::NumberTaken,
+        } => EndReason::NumberTaken,
         SignalingError::Refused { .. } => EndReason::ServerRefused,
         SignalingError::Lost => EndReason::ServerLost,
     }

@@ -92,6 +92,10 @@ pub(crate) enum Command {
         share_on_network: bool,
     },
     Join(Invite),
+    Reopen {
+        invite: Invite,
+        share_on_network: bool,
+    },
     RenewCode,
     HangUp,
     SetName(String),
@@ -169,6 +173,23 @@ impl Engine {
     /// [`EngineStopped`]
     pub async fn join(&self, invite: Invite) -> Result<(), EngineStopped> {
         self.send(Command::Join(invite)).await
+    }
+
+    /// Enters the room of a former call, or opens it again under the same code while its number is
+    /// free. Hangs up first if there is a call.
+    ///
+    /// # Errors
+    /// [`EngineStopped`]
+    pub async fn reopen(
+        &self,
+        invite: Invite,
+        share_on_network: bool,
+    ) -> Result<(), EngineStopped> {
+        self.send(Command::Reopen {
+            invite,
+            share_on_network,
+        })
+        .await
     }
 
     /// Draws new words for the room that we are in, and tells those who are in it. Nothing happens

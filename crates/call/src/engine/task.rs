@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::ice_servers::IceServers;
-use super::link::{Joined, Link, LinkOutput, LinkRequest};
+use super::link::{Joined, Link, LinkOutput, LinkRequest, Servers};
 use super::{Command, EngineConfig, Levels, VideoTile};
 use crate::adaptation::QualityLimitationReason;
 use crate::fan_out::Subscription;
@@ -202,6 +202,10 @@ impl EngineTask {
         match command {
             Command::NewCall { share_on_network } => self.new_call(share_on_network).await,
             Command::Join(invite) => self.join(invite).await,
+            Command::Reopen {
+                invite,
+                share_on_network,
+            } => self.reopen(invite, share_on_network).await,
             Command::RenewCode => self.renew_code(),
             Command::HangUp => self.end_call(EndReason::HungUp).await,
             Command::SetName(name) => self.change_status(|local| local.set_name(&name)),
@@ -252,6 +256,16 @@ impl EngineTask {
         self.open_link(LinkRequest::Join { number }, invite.server);
     }
 
+    async fn reopen(&mut self, invite: Invite, share_on_network: bool) {
+        self.begin_call().await;
+        self.code = Some(SharedCode::invited(invite.code.words, invite.secret));
+        let request = LinkRequest::Reopen {
+            number: invite.code.number,
+            share_on_network,
+        };
+        self.open_link(request, invite.server);
+    }
+
     async fn begin_call(&mut self) {
         self.end_call(EndReason::HungUp).await;
         self.call += 1;
@@ -260,15 +274,23 @@ impl EngineTask {
 
     fn open_link(&mut self, request: LinkRequest, invited_to: Option<ServerAddress>) {
         self.signaling = SignalingLinkState::Connecting;
-        let server = invited_to.or_else(|| self.server.clone());
+        let servers = Servers {
+            first: invited_to.or_else(|| self.server.clone()),
+            own: self.server.clone(),
+        };
         let (inputs, call) = (self.inputs.clone(), self.call);
-        self.link = Some(Link::open(request, server, &self.embedded, move |output| {
-            let inputs = inputs.clone();
-            async move {
-                // The task outlives its links; without it nobody needs to know.
-                let _ = inputs.send(Input::Link(call, output)).await;
-            }
-        }));
+        self.link = Some(Link::open(
+            request,
+            servers,
+            &self.embedded,
+            move |output| {
+                let inputs = inputs.clone();
+                async move {
+                    // The task outlives its links; without it nobody needs to know.
+                    let _ = inputs.send(Input::Link(call, output)).await;
+                }
+            },
+        ));
     }
 
     /// Leaves the room and drops every connection. What was known stays visible until the next

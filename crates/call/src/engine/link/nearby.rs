@@ -7,17 +7,26 @@ use ahoy_signaling::client::{
 };
 use ahoy_signaling::discovery::FirstServerError;
 use ahoy_signaling::embedded::EmbeddedServer;
+use ahoy_signaling::message::ErrorCode;
 use ahoy_signaling::room_code::RoomNumber;
 
-use super::{Joined, LinkError, LinkRequest, enter_at};
+use super::{Joined, LinkError, LinkRequest, Servers, enter_at};
 use crate::view::Reach;
 
 /// Enters a room at `server`, or at the server of this computer, or else on the local network.
 pub(super) async fn enter(
     request: LinkRequest,
-    server: Option<ServerAddress>,
+    servers: Servers,
     embedded: &EmbeddedServer,
 ) -> Result<(Joined, SignalingEvents), LinkError> {
+    let server = servers.first.clone();
+    if let LinkRequest::Reopen {
+        number,
+        share_on_network,
+    } = request
+    {
+        return join_or_reopen(number, share_on_network, servers, embedded).await;
+    }
     let first = enter_at(request, server.clone(), embedded);
     match (request, server) {
         (LinkRequest::Join { number }, _) => {
@@ -35,8 +44,44 @@ pub(super) async fn enter(
             Err(error) if error.is_silence() => open_instead(&server, embedded, error).await,
             result => result,
         },
-        (LinkRequest::Create { .. }, _) => first.await,
+        (LinkRequest::Create { .. } | LinkRequest::Reopen { .. }, _) => first.await,
     }
+}
+
+/// Enters the room of a former call, or opens it again with its number: where it was, or else on our
+/// own server, since the computer that had it then may be gone.
+async fn join_or_reopen(
+    number: RoomNumber,
+    share_on_network: bool,
+    servers: Servers,
+    embedded: &EmbeddedServer,
+) -> Result<(Joined, SignalingEvents), LinkError> {
+    let first = enter_at(
+        LinkRequest::Join { number },
+        servers.first.clone(),
+        embedded,
+    );
+    let nearby = embedded.nearby();
+    let joined = nearby.join(number, first, |address| join_at(number, address));
+    let error = match joined.await {
+        Err(error) if error.finds_nobody() => error,
+        result => return result,
+    };
+    let request = LinkRequest::Reopen {
+        number,
+        share_on_network,
+    };
+    let mut places = vec![servers.first, servers.own];
+    places.dedup();
+    for place in places {
+        match enter_at(request, place, embedded).await {
+            // Somebody has begun another call under this number.
+            Err(taken) if taken.is_taken() => return Err(taken),
+            Err(error) => tracing::debug!(%error, "the room is not opened again there"),
+            opened => return opened,
+        }
+    }
+    Err(error)
 }
 
 /// Takes a seat at a computer of this network that says that it has the room.
@@ -80,6 +125,18 @@ async fn open_instead(
 }
 
 impl LinkError {
+    /// The room is not there, or its server is not.
+    const fn finds_nobody(&self) -> bool {
+        self.is_silence() || matches!(self, Self::Signaling(SignalingError::UnknownRoom))
+    }
+
+    const fn is_taken(&self) -> bool {
+        let Self::Signaling(SignalingError::Refused { code }) = self else {
+            return false;
+        };
+        matches!(code, ErrorCode::NumberTaken)
+    }
+
     /// Nothing came back from the server's address.
     const fn is_silence(&self) -> bool {
         matches!(
