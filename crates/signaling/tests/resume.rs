@@ -8,8 +8,8 @@ use std::time::Duration;
 use ahoy_signaling::message::{ErrorCode, LeaveReason};
 use ahoy_signaling::room::Heartbeat;
 use ahoy_signaling::{
-    ConnectOptions, Entry, LastingLink, Reconnect, Server, ServerAddress, ServerConfig,
-    ServerMessage, SignalingClient, SignalingError, SignalingEvent,
+    ConnectOptions, Entry, LastingLink, Reconnect, ServerAddress, ServerConfig, ServerMessage,
+    SignalingClient, SignalingError, SignalingEvent,
 };
 use common::{TestServer, sealed, soon};
 use tokio::io::copy_bidirectional;
