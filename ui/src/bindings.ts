@@ -15,6 +15,8 @@ export const commands = {
 	newCall: () => typedError<null, CommandError>(__TAURI_INVOKE("new_call")),
 	/**  Joins with a room code or an invite link, as typed or pasted. */
 	joinCall: (text: string) => typedError<null, CommandError>(__TAURI_INVOKE("join_call", { text })),
+	/**  Joins a former call, or opens its room again under the same code. */
+	reopenCall: (text: string) => typedError<null, CommandError>(__TAURI_INVOKE("reopen_call", { text })),
 	/**  Says what is wrong with a code or a link while it is being typed. */
 	checkCode: (text: string) => __TAURI_INVOKE<CodeCheck>("check_code", { text }),
 	/**  The code words that begin like this. */
@@ -366,6 +368,8 @@ export type EndReason =
 "everyoneLeft" | 
 /**  No room has this number, neither at the server nor on the local network. */
 "unknownRoom" | 
+/**  A former call cannot be opened again: another room has its number. */
+"numberTaken" | 
 /**  Ten people are in it. */
 "roomFull" | 
 /**  Nothing answers at the server's address, and the local network does not help either. */
