@@ -223,6 +223,10 @@ async fn a_former_call_is_opened_again_under_its_code() {
     let code = invite.code.to_string();
     ann.hang_up().await.expect("running");
     // With its last participant the room is closed.
+    until(&ann, "the end", |view| {
+        matches!(view.state, CallState::Ended { .. })
+    })
+    .await;
     ben.join(invite.clone()).await.expect("running");
     until(&ben, "no such room", |view| {
         view.state
