@@ -11,7 +11,7 @@ use ahoy_signaling::{
     ConnectOptions, Entry, LastingLink, Reconnect, ServerAddress, ServerConfig, ServerMessage,
     SignalingClient, SignalingError, SignalingEvent,
 };
-use common::{TestServer, sealed, soon};
+use common::{Raw, TestServer, sealed, soon};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -377,4 +377,56 @@ async fn a_number_is_honoured_while_it_is_free() {
         }
     })
     .await;
+}
+
+/// What others say to somebody in the moment of leaving makes no crash of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_somebody_talks_has_left() {
+    let server = TestServer::start(ServerConfig::default()).await;
+    let wire = Wire::to(server.socket).await;
+    for _ in 0..50 {
+        let ann = wire.enter(Entry::Create { reach: None }).await;
+        let room = ann.seat.room;
+        let mut ben = wire.enter(Entry::Join { room }).await;
+        tokio::join!(soon(ann.sender.leave()), talk(&ben));
+        assert_eq!(departure(&mut ben).await, left(1, LeaveReason::Left));
+        soon(ben.sender.leave()).await;
+    }
+}
+
+/// Other clients may not wait for the end of the stream as ours does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_slams_the_door_after_a_goodbye_has_left() {
+    let server = TestServer::start(ServerConfig::default()).await;
+    let wire = Wire::to(server.socket).await;
+    for _ in 0..50 {
+        let mut ann = Raw::connect(server.socket).await;
+        ann.say(r#"{"type":"create","version":2,"resumable":true}"#)
+            .await;
+        let Some(ServerMessage::Created { room, .. }) = ann.hear().await else {
+            panic!("no room");
+        };
+        let mut ben = wire.enter(Entry::Join { room }).await;
+        talk(&ben).await;
+        ann.say(r#"{"type":"leave"}"#).await;
+        drop(ann);
+        assert_eq!(departure(&mut ben).await, left(1, LeaveReason::Left));
+        soon(ben.sender.leave()).await;
+    }
+}
+
+async fn talk(link: &LastingLink) {
+    for _ in 0..20 {
+        link.sender.signal(1, sealed("hello")).await.expect("said");
+    }
+}
+
+/// What comes after complaints that a participant is gone to whom something was said.
+async fn departure(link: &mut LastingLink) -> ServerMessage {
+    loop {
+        match message(link).await {
+            ServerMessage::Error { .. } => {}
+            other => return other,
+        }
+    }
 }

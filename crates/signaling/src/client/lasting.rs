@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::backoff::{Backoff, Reconnect};
 use super::connect::{self, Socket, send};
-use super::link::{CLOSE_TIMEOUT, WRITE_TIMEOUT, broken};
+use super::link::{WRITE_TIMEOUT, broken, say_goodbye};
 use super::memory::Memory;
 use super::{ConnectOptions, Entry, Seat, SignalingError};
 use crate::address::ServerAddress;
@@ -110,17 +110,6 @@ impl Live {
             Ok(Err(_)) | Err(_) => Err(End::Broken(broken(self.complaint))),
         }
     }
-
-    async fn say_goodbye(mut self, leave: bool) {
-        let goodbye = async {
-            if leave {
-                send(&mut self.socket, &ClientMessage::Leave).await?;
-            }
-            self.socket.close(None).await
-        };
-        // Best effort: the server gives the seat up by itself in the end.
-        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
-    }
 }
 
 impl Lasting {
@@ -128,8 +117,8 @@ impl Lasting {
         let mut live = Live::new(socket);
         loop {
             let (error, at_once) = match self.converse(&mut live).await {
-                End::Leave => return live.say_goodbye(true).await,
-                End::Left => return live.say_goodbye(false).await,
+                End::Leave => return say_goodbye(live.socket, true).await,
+                End::Left => return say_goodbye(live.socket, false).await,
                 End::Broken(error) => (error, false),
                 End::Replace => (SignalingError::Lost, true),
             };

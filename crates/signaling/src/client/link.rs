@@ -16,7 +16,7 @@ use crate::message::{ClientMessage, ErrorCode, ServerMessage};
 /// A server that does not take a message within this time is lost.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long saying goodbye may take.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) struct Link {
     socket: Socket,
@@ -83,8 +83,8 @@ impl Link {
             }
         };
         match end {
-            End::Leave => self.say_goodbye(true).await,
-            End::Left => self.say_goodbye(false).await,
+            End::Leave => say_goodbye(self.socket, true).await,
+            End::Left => say_goodbye(self.socket, false).await,
             End::Broken(error) => {
                 tracing::debug!(%error, "signaling link ended");
                 drop(self.socket);
@@ -190,17 +190,24 @@ impl Link {
     fn broken(&self) -> End {
         End::Broken(broken(self.complaint))
     }
+}
 
-    async fn say_goodbye(mut self, leave: bool) {
-        let goodbye = async {
-            if leave {
-                send(&mut self.socket, &ClientMessage::Leave).await?;
-            }
-            self.socket.close(None).await
-        };
-        // Best effort: a closed connection says the same, only less politely.
-        let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
-    }
+/// Leaves the room unless that was said already, and closes the connection as RFC 6455 section 7.1.1
+/// asks for: what the server still has to say is read to its end. A socket that is closed with
+/// something unread in it is reset by the system, and the reset overtakes our own last words: the
+/// server would take a goodbye for a crash and keep the seat.
+///
+/// Best effort within half a second: otherwise the server gives the seat up by itself in the end.
+pub(super) async fn say_goodbye(mut socket: Socket, leave: bool) {
+    let goodbye = async {
+        if leave {
+            send(&mut socket, &ClientMessage::Leave).await?;
+        }
+        socket.close(None).await?;
+        while let Some(Ok(_)) = socket.next().await {}
+        Ok::<(), WsError>(())
+    };
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
 }
 
 /// A server that puts us out says why first; one that shuts down is merely lost, since it may come

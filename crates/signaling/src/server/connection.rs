@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a client may take to answer our goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Frames of a broken connection that are still read: more than an honest client has under way.
+const MAX_REST: usize = 64;
 
 pub(super) async fn run(
     state: Arc<State>,
@@ -181,10 +183,26 @@ impl Connection {
                     write(socket, farewell.into()).await.and(Err(End::Dismissed))
                 }
             };
-            if let Err(end) = step {
+            match step {
+                Ok(()) => {}
+                Err(End::Broken) => return self.read_rest(socket),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Writing may find out first that a client is gone. What it said before, a goodbye perhaps, has
+    /// arrived all the same.
+    fn read_rest(&self, socket: &mut Socket) -> End {
+        for _ in 0..MAX_REST {
+            let Some(frame @ Some(Ok(_))) = socket.next().now_or_never() else {
+                break;
+            };
+            if let Err(end) = self.read(frame) {
                 return end;
             }
         }
+        End::Broken
     }
 
     /// Hands on what was heard. Whatever the rooms decide about it comes out of the outbox.
