@@ -15,6 +15,7 @@
 
 mod delay;
 mod losses;
+mod pauses;
 mod sequence;
 mod slack;
 mod sound;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 pub use self::stats::AudioReceiveStats;
 
 use self::delay::DelayEstimator;
+use self::pauses::Pauses;
 use self::sequence::{Sequence, Verdict};
 use self::slack::Slack;
 use self::sound::{FADE_END, Sound};
@@ -83,6 +85,7 @@ pub struct AudioJitterBuffer<D = OpusDecoder> {
     epoch: Instant,
     sequence: Sequence,
     delay: DelayEstimator,
+    pauses: Pauses,
     slack: Slack,
     packets: BTreeMap<i64, Stored>,
     state: State,
@@ -144,6 +147,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             epoch: now,
             sequence: Sequence::default(),
             delay: DelayEstimator::new(),
+            pauses: Pauses::default(),
             slack: Slack::default(),
             packets: BTreeMap::new(),
             state: State::Idle,
@@ -185,7 +189,10 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             }
         };
         self.stats.packets_received += 1;
-        self.delay.observe(arrival, timestamp);
+        // Silence is not waited for.
+        if !self.pauses.began_with(packet.sequence_number, timestamp) {
+            self.delay.observe(arrival, timestamp);
+        }
         if self.stats.packets_received.is_multiple_of(PROTECTION_EVERY) {
             let samples = self.sound.dred_samples(&packet.payload);
             self.redundancy = None;
@@ -257,6 +264,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         self.stats.packets_discarded += self.packets.len() as u64;
         self.packets.clear();
         self.delay = DelayEstimator::new();
+        self.pauses = Pauses::default();
         self.sound.reset();
         self.redundancy = None;
         self.pause();

@@ -31,6 +31,9 @@ use ahoy_media::worker::Worker;
 const MAX_SEAM: u64 = 2_880;
 /// After unmuting, the sound comes back over 5 ms instead of with a click.
 const FADE_IN_SAMPLES: usize = 240;
+/// How often silence is told when it begins, so that the receiver does not take it for loss: once
+/// more than most bursts of losses are long. Then nothing is sent until it ends.
+const SILENCE_SAID: u32 = 3;
 
 /// Replaces what was captured, for measurements.
 pub trait AudioInjection: Send + Sync {
@@ -316,7 +319,8 @@ struct Thread {
     frame: Vec<[f32; 2]>,
     timeline: Timeline,
     capture: Capture,
-    silent: bool,
+    /// In a row, up to now.
+    silent_frames: u32,
 }
 
 impl Thread {
@@ -339,7 +343,7 @@ impl Thread {
                 skipped: 0,
             },
             capture: Capture::new(events),
-            silent: false,
+            silent_frames: 0,
         }
     }
 
@@ -466,12 +470,16 @@ impl Thread {
         });
         let data = match encoded {
             Ok(Encoded::Packet(data)) => {
-                self.silent = false;
+                self.silent_frames = 0;
                 data
             }
-            // The first one tells the receiver that this is silence rather than loss.
-            Ok(Encoded::Silence(data)) if !std::mem::replace(&mut self.silent, true) => data,
-            Ok(Encoded::Silence(_)) => return self.update_stats(|stats| stats.silent_frames += 1),
+            Ok(Encoded::Silence(data)) => {
+                self.silent_frames = self.silent_frames.saturating_add(1);
+                if self.silent_frames > SILENCE_SAID {
+                    return self.update_stats(|stats| stats.silent_frames += 1);
+                }
+                data
+            }
             Err(error) => {
                 tracing::debug!(%error, "sound not encoded");
                 return self.update_stats(|stats| stats.encode_errors += 1);

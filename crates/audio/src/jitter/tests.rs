@@ -342,6 +342,64 @@ fn speech_pauses_are_comfort_noise_and_no_loss() {
 }
 
 #[test]
+fn what_was_lost_of_a_pause_is_not_waited_for() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut encoder =
+        OpusEncoder::new(Content::Voice, EncoderSettings::default()).expect("encoder");
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let tone: Vec<[f32; 2]> = sine(220.0, 0.3, AUDIO_CLOCK_HZ, FRAME_SAMPLES)
+        .iter()
+        .map(|sample| [*sample; 2])
+        .collect();
+    let (mut sequence, mut silent, mut lost) = (0, false, None);
+    let mut block = QUIET;
+    // Half a second of speech and one of silence, whose beginning comes when speech is back.
+    for frame in 0..1500_u64 {
+        let speaks = frame % 75 < 25;
+        let encoded = encoder.encode(if speaks {
+            &tone
+        } else {
+            &[[0.0; 2]; FRAME_SAMPLES]
+        });
+        let now = at(frame * PACKET_MS);
+        let mut send = |payload| {
+            let mut packet = packet(frame, payload, now);
+            packet.sequence_number = sequence;
+            sequence += 1;
+            packet
+        };
+        match encoded.expect("encodes") {
+            Encoded::Packet(payload) => {
+                buffer.push(send(payload), now);
+                let repaired: Option<RtpPacket> = lost.take();
+                if let Some(packet) = repaired {
+                    buffer.push(
+                        RtpPacket {
+                            arrival: now,
+                            ..packet
+                        },
+                        now,
+                    );
+                }
+                silent = false;
+            }
+            Encoded::Silence(payload) => {
+                if !std::mem::replace(&mut silent, true) {
+                    lost = Some(send(payload));
+                }
+            }
+        }
+        for half in 0..2 {
+            buffer.pull_10ms(at(frame * PACKET_MS + half * 10), &mut block);
+        }
+    }
+    let stats = buffer.stats();
+    let mean = stats.jitter_buffer_target_delay / stats.jitter_buffer_emitted_count as f64;
+    assert!(mean < 0.05, "{mean} s");
+}
+
+#[test]
 fn strays_change_nothing() {
     let start = Instant::now();
     let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
