@@ -10,11 +10,12 @@ const MEASURE_MS = 20_000;
 /** The drop is at 25 s, its end at 45 s after the first packet. */
 const DROP = { settleMs: 14_000, measureMs: 50_000 };
 
-/** Returns rows `[what, figure]`. */
+/** Returns rows `[what, figure]`. `KINDS` leaves Ahoy or Chromium out. */
 export async function measureNetworks(lab, names = Object.keys(NETWORKS)) {
+  const kinds = (process.env.KINDS ?? 'ahoy,chromium').split(',');
   const rows = [];
   for (const name of names) {
-    for (const kind of ['ahoy', 'chromium']) {
+    for (const kind of kinds) {
       const times = name === 'drop' ? DROP : { settleMs: SETTLE_MS, measureMs: MEASURE_MS };
       const sides = await benchCall(lab, {
         caller: kind, callee: kind, audio: 'pulse', source: 'camera', profile: 'release', network: NETWORKS[name], ...times,
