@@ -8,7 +8,7 @@ import { startPeer, startServer } from '../lab/peer.mjs';
 import { binary } from '../lab/paths.mjs';
 import { check, eventually, sleep } from '../lab/process.mjs';
 import { MICROPHONE_NAME, SPEAKER_NAME, startSound } from '../lab/pulse.mjs';
-import { rms, tone, toneShare, writeWav } from '../lab/sound.mjs';
+import { amplitudeAt, RATE, rms, tone, toneShare, writeWav } from '../lab/sound.mjs';
 import { readClip } from '../lab/y4m.mjs';
 
 const listed = async (env) => JSON.parse((await check(binary('ahoy-peer'), ['devices', '--json'], { env })).stdout);
@@ -48,6 +48,39 @@ test('sound goes from a real microphone to a real speaker', { timeout: 60_000 },
   assert.ok(toneShare(heardHere, 700) > 0.9, `here: 700 Hz in ${toneShare(heardHere, 700)}, rms ${rms(heardHere)}`);
   assert.ok(toneShare(heardThere, 1000) > 0.9, `there: 1000 Hz in ${toneShare(heardThere, 1000)}, rms ${rms(heardThere)}`);
 });
+
+test('original sound arrives in stereo, full band and as loud as it is; other sound is mono', { timeout: 60_000 }, async (t) => {
+  const lab = new Lab(t);
+  const server = await startServer(lab);
+  const [here, there] = [await startSound(lab, { name: 'here', stereo: true }), await startSound(lab, { name: 'there', stereo: true })];
+  const [low, high, level] = [700, 15_000, 0.1];
+  here.speak(writeWav(lab.file('here.wav'), tone(low, 40, level), tone(high, 40, level)));
+  there.speak(writeWav(lab.file('there.wav'), tone(400, 40, level), tone(1000, 40, level)));
+  const devices = { server: server.url, microphone: 'default', speaker: 'default', duration: '20s' };
+  const ann = startPeer(lab, 'call', { ...devices, name: 'ann', env: here.env, args: ['--original-sound'] });
+  startPeer(lab, 'join', { ...devices, name: 'ben', code: await ann.code(), env: there.env, args: FOR_TONES });
+  await ann.program.output(/^Connected\.$/m, 10_000);
+  await sleep(1500);
+  const [[monoLeft, monoRight], [left, right]] = await Promise.all([here.recordStereo(3), there.recordStereo(3)]);
+  t.diagnostic(`left: ${low} Hz in ${toneShare(left, low)}, right: ${high} Hz in ${toneShare(right, high)}`);
+  for (const [side, samples, own, other] of [['left', left, low, high], ['right', right, high, low]]) {
+    assert.ok(toneShare(samples, own) > 0.9, `${side}: ${own} Hz in ${toneShare(samples, own)}, rms ${rms(samples)}`);
+    const loud = rms(samples) * Math.SQRT2;
+    assert.ok(loud > 0.7 * level && loud < 1.4 * level, `${side}: ${loud} of ${level}`);
+    const leaked = strongestOf(samples, other);
+    assert.ok(leaked < 0.1 * level, `${side}: ${leaked} of the other side's ${other} Hz`);
+  }
+  for (const samples of [monoLeft, monoRight]) {
+    for (const frequency of [400, 1000]) assert.ok(strongestOf(samples, frequency) > 0.3 * level, `${frequency} Hz on both sides`);
+  }
+});
+
+/** The most there is of a tone in any 100 ms. */
+function strongestOf(samples, frequency) {
+  const size = RATE / 10;
+  const windows = Array.from({ length: Math.floor(samples.length / size) }, (_, at) => samples.subarray(at * size, (at + 1) * size));
+  return Math.max(...windows.map((window) => amplitudeAt(window, frequency)));
+}
 
 for (const [what, camera, format] of [
   ['YUYV', USUAL_CAMERA, /^YUYV 1280x720 30/],

@@ -12,9 +12,10 @@ export const MICROPHONE_NAME = 'Lab_Microphone';
 
 /**
  * Starts a daemon. `speakers`/`microphones`: how many of each (0 is possible: a machine without).
- * Further ones are called `Lab_Speaker_2` and so on. Use `sound.env` for the programs under test.
+ * Further ones are called `Lab_Speaker_2` and so on. `stereo`: the microphones are. Use `sound.env`
+ * for the programs under test.
  */
-export async function startSound(lab, { speakers = 1, microphones = 1, name = 'sound' } = {}) {
+export async function startSound(lab, { speakers = 1, microphones = 1, stereo = false, name = 'sound' } = {}) {
   const home = lab.file(name);
   const runtime = path.join(home, 'run');
   mkdirSync(runtime, { recursive: true, mode: 0o700 });
@@ -32,7 +33,7 @@ export async function startSound(lab, { speakers = 1, microphones = 1, name = 's
   const script = path.join(home, 'lab.pa');
   writeFileSync(script, ['load-module module-native-protocol-unix auth-anonymous=1',
     ...Array.from({ length: speakers }, (_, index) => speakerModule(index + 1)),
-    ...Array.from({ length: microphones }, (_, index) => microphoneModules(index + 1)).flat(),
+    ...Array.from({ length: microphones }, (_, index) => microphoneModules(index + 1, stereo)).flat(),
     speakers > 0 ? 'set-default-sink speaker1' : '',
     microphones > 0 ? 'set-default-source microphone1' : '',
     ''].join('\n'));
@@ -40,7 +41,7 @@ export async function startSound(lab, { speakers = 1, microphones = 1, name = 's
     ['--daemonize=no', '--exit-idle-time=-1', '--log-target=stderr', '-n', '-F', script],
     // A display leads to a desktop's session bus, which knows one PulseAudio at a time.
     { env: { ...env, DISPLAY: undefined, WAYLAND_DISPLAY: undefined } });
-  const sound = new Sound(lab, daemon, env, home);
+  const sound = new Sound(lab, daemon, env, home, stereo);
   await eventually(() => sound.control('info'), 8000, 'PulseAudio answers');
   return sound;
 }
@@ -50,10 +51,10 @@ const speakerModule = (number) =>
   `load-module module-null-sink sink_name=speaker${number} rate=${RATE} channels=2 norewinds=1 `
   + `sink_properties=device.description="${SPEAKER_NAME}${number > 1 ? `_${number}` : ''}"`;
 
-const microphoneModules = (number) => [
-  `load-module module-null-sink sink_name=feed${number} rate=${RATE} channels=1 norewinds=1 `
+const microphoneModules = (number, stereo) => [
+  `load-module module-null-sink sink_name=feed${number} rate=${RATE} channels=${stereo ? 2 : 1} norewinds=1 `
   + `sink_properties=device.description="Lab_Feed_${number}"`,
-  `load-module module-remap-source source_name=microphone${number} master=feed${number}.monitor channels=1 `
+  `load-module module-remap-source source_name=microphone${number} master=feed${number}.monitor channels=${stereo ? 2 : 1} `
   + `source_properties=device.description="${MICROPHONE_NAME}${number > 1 ? `_${number}` : ''}"`,
 ];
 
@@ -67,12 +68,13 @@ function samplesOf(bytes, channels, channel) {
 }
 
 class Sound {
-  constructor(lab, daemon, env, home) {
+  constructor(lab, daemon, env, home, stereo) {
     this.lab = lab;
     this.daemon = daemon;
     /** Environment for programs that are to use this daemon. */
     this.env = env;
     this.home = home;
+    this.stereo = stereo;
   }
 
   /** Runs `pactl`; returns what it prints. */
@@ -130,7 +132,7 @@ class Sound {
 
   /** Puts the plug back. */
   async plugMicrophone(microphone = 1) {
-    const [, words] = microphoneModules(microphone)[1].match(/^load-module (.*)$/);
+    const [, words] = microphoneModules(microphone, this.stereo)[1].match(/^load-module (.*)$/);
     const [module, ...options] = words.match(/[^ "]+(?:"[^"]*")?/g);
     await this.control('load-module', module, ...options);
   }
