@@ -39,6 +39,16 @@ fn main() {
         case(CLEAN, 32, Receiver::Ahoy),
         case(jitter("jitter 30 ms", 30.0), 32, Receiver::Ahoy),
         case(jitter("jitter 100 ms", 100.0), 32, Receiver::Ahoy),
+        case(
+            whole_call("whole call, jitter 30 ms", 30.0, 50.0),
+            32,
+            Receiver::Ahoy,
+        ),
+        case(
+            whole_call("whole call, jitter 100 ms", 100.0, 200.0),
+            32,
+            Receiver::Ahoy,
+        ),
         case(REORDERED, 32, Receiver::Ahoy),
         case(STALL, 32, Receiver::Ahoy),
         case(DRIFT, 32, Receiver::Ahoy),
@@ -84,6 +94,15 @@ fn jitter(name: &'static str, jitter_ms: f64) -> Trace {
     Trace {
         name,
         jitter_ms,
+        ..CLEAN
+    }
+}
+
+fn whole_call(name: &'static str, jitter_ms: f64, delay_ms: f64) -> Trace {
+    Trace {
+        name,
+        jitter_ms,
+        around_ms: Some(delay_ms),
         ..CLEAN
     }
 }

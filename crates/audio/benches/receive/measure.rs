@@ -56,6 +56,8 @@ struct Outcome {
     /// Of the recording as a file.
     shift_ms: f64,
     delay_ms: f64,
+    /// What a packet waited on average.
+    buffer_ms: f64,
     cpu_us: f64,
 }
 
@@ -69,9 +71,11 @@ pub(crate) fn run(cases: &[Case]) {
     let mut outcomes = Vec::new();
     let mut jobs = Vec::new();
     for case in cases {
-        let (packets, kbps) = encode(&speech, case.settings);
+        let settling = case.trace.settling_ms() * 48;
+        let said = [&speech[speech.len() - settling..], &speech].concat();
+        let (packets, kbps) = encode(&said, case.settings);
         for seed in case.seeds.clone() {
-            let outcome = play(&packets, case, seed, &speech);
+            let outcome = play(&packets, case, seed, &said, settling);
             let path = folder.join(format!("{}.wav", jobs.len()));
             write(&path, &outcome.played);
             jobs.push(format!(
@@ -91,10 +95,10 @@ pub(crate) fn run(cases: &[Case]) {
         println!("PESQ and STOI are not available: they want Python with pesq and pystoi.\n");
     }
     println!(
-        "| {:<34} | {:<20} | kbit/s | PESQ | STOI | delay ms | concealed % | FEC % | DRED % | stretched % | underruns | CPU us/10 ms |",
+        "| {:<34} | {:<20} | kbit/s | PESQ | STOI | delay ms | buffer ms | concealed % | FEC % | DRED % | stretched % | underruns | CPU us/10 ms |",
         "network", "protection"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut at = 0;
     for case in cases {
         let seeds = case.seeds.clone().count();
@@ -120,13 +124,14 @@ pub(crate) fn run(cases: &[Case]) {
             None => "-".to_owned(),
         };
         println!(
-            "| {:<34} | {:<20} | {:6.1} | {:>4} | {:>4} | {:8.0} | {:11.1} | {:5.1} | {:6.1} | {:11.2} | {:9.1} | {:12.0} |",
+            "| {:<34} | {:<20} | {:6.1} | {:>4} | {:>4} | {:8.0} | {:9.0} | {:11.1} | {:5.1} | {:6.1} | {:11.2} | {:9.1} | {:12.0} |",
             case.name(),
             case.protection(),
             outcomes[range.start].1,
             score(0),
             score(1),
             mean(&|it| it.delay_ms),
+            mean(&|it| it.buffer_ms),
             share(|it| it.concealed_samples),
             share(|it| it.fec_samples),
             share(|it| it.dred_samples),
@@ -179,7 +184,9 @@ fn encode(speech: &[f32], settings: EncoderSettings) -> (Vec<Bytes>, f64) {
     (packets, kbps)
 }
 
-fn play(packets: &[Bytes], case: &Case, seed: u64, speech: &[f32]) -> Outcome {
+/// Of what is played, what belongs to the first `settling` samples is left out.
+fn play(packets: &[Bytes], case: &Case, seed: u64, said: &[f32], settling: usize) -> Outcome {
+    let speech = &said[settling..];
     let samples = case.settings.frame_length.samples();
     let packet_ms = samples as f64 / 48.0;
     let start = Instant::now();
@@ -207,14 +214,14 @@ fn play(packets: &[Bytes], case: &Case, seed: u64, speech: &[f32]) -> Outcome {
 
     let mut buffer = AudioJitterBuffer::new(start).unwrap();
     let mut block: StereoBlock = [[0.0; 2]; BLOCK_SAMPLES];
-    let mut played = Vec::with_capacity(speech.len() + 48_000);
+    let mut played = Vec::with_capacity(said.len() + 48_000);
     let mut busy = Duration::ZERO;
-    let blocks = speech.len() / BLOCK_SAMPLES + 60;
+    let blocks = said.len() / BLOCK_SAMPLES + 60;
     // Between the packets, as luck has it.
     let phase = 3.0 + (seed * 2 % 10) as f64;
     let mut stats = AudioReceiveStats::default();
     for number in 0..blocks {
-        if number == speech.len() / BLOCK_SAMPLES {
+        if number == said.len() / BLOCK_SAMPLES {
             // What is concealed after the last packet is nobody's fault.
             stats = buffer.stats();
         }
@@ -227,6 +234,7 @@ fn play(packets: &[Bytes], case: &Case, seed: u64, speech: &[f32]) -> Outcome {
         busy += began.elapsed();
         played.extend(block.iter().map(|pair| pair[0]));
     }
+    played.drain(..settling);
     let shift_ms = shift_ms(speech, &played);
     Outcome {
         played,
@@ -234,6 +242,8 @@ fn play(packets: &[Bytes], case: &Case, seed: u64, speech: &[f32]) -> Outcome {
         shift_ms,
         // The first sample was pulled at `phase`; the packet's own length is the sender's.
         delay_ms: shift_ms + phase - packet_ms,
+        buffer_ms: 1_000.0 * stats.jitter_buffer_delay
+            / stats.jitter_buffer_emitted_count.max(1) as f64,
         cpu_us: busy.as_secs_f64() * 1e6 / blocks as f64,
     }
 }
@@ -242,7 +252,7 @@ fn play(packets: &[Bytes], case: &Case, seed: u64, speech: &[f32]) -> Outcome {
 fn shift_ms(speech: &[f32], played: &[f32]) -> f64 {
     const DECIMATION: usize = 8;
     const WINDOW: usize = 2 * 48_000 / DECIMATION;
-    const MOST: usize = 48_000 / DECIMATION / 2;
+    const MOST: usize = 48_000 / DECIMATION * 3 / 4;
     let slow = |samples: &[f32]| -> Vec<f32> {
         let chunks = samples.as_chunks::<DECIMATION>().0.iter();
         chunks.map(|it| it.iter().sum()).collect()
