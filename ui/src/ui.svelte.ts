@@ -1,7 +1,8 @@
 // Joins the plain state to Svelte: components read `ui.model`, a snapshot that is replaced whole.
 
 import { getContext, setContext } from "svelte";
-import type { App, Model } from "./state/app";
+import type { App } from "./state/app";
+import type { Model } from "./state/model";
 
 export class Ui {
   model: Model = $state.raw() as Model;

@@ -3,33 +3,20 @@
 
 import type { Backend } from "../backend";
 import { BackendError } from "../backend";
-import type {
-  CallEvent,
-  CallView,
-  Check,
-  Devices,
-  DeviceKind,
-  EndReason,
-  Notice,
-  Platform,
-  RecentCall,
-  UiMessage,
-  VideoConstraints,
-} from "../bindings";
-import { Announcer, type Announcement } from "./announcer";
+import type { CallEvent, CallView, Check, DeviceKind, Notice, RecentCall, UiMessage, VideoConstraints } from "../bindings";
+import { Announcer } from "./announcer";
 import type { Clock } from "./clock";
-import { NO_DEVICES } from "./devices";
-import { HintRules, microphoneOf, type ToldHint } from "./hints";
 import { serverInLink, type LinkServer } from "./invite";
 import { Levels, type LevelFrame } from "./levels";
-import { Notes, type Note } from "./notes";
-import { NO_CALL, screenOf, SETTLE_MS, type Intent, type Screen } from "./screen";
-import { completed, DEFAULT_SETTINGS, type Processing, type Settings } from "./settings";
-import { QualityNews } from "./quality";
+import { endedCall, firstModel, type Dialog, type Model, type SettingsSection } from "./model";
+import { News } from "./news";
+import { Notes } from "./notes";
+import { screenOf, SETTLE_MS, type Intent } from "./screen";
+import { completed, type Processing, type Settings } from "./settings";
 import { testSoundProblem } from "./readiness";
 import { Speaking } from "./speaking";
 import { CallClock } from "./time";
-import type { Sentence, Words } from "./words";
+import type { Words } from "./words";
 
 /** How long a copy button reads "Copied". */
 export const COPIED_MS = 2000;
@@ -48,67 +35,6 @@ export const TURN_MS = 500;
 
 type LocalSwitches = Pick<CallView["local"], "microphoneMuted" | "cameraOn">;
 
-export type Dialog = "settings" | "shortcuts" | "invite" | "closing";
-export type SettingsSection = "you" | "sound" | "picture" | "server" | "appearance" | "shortcuts" | "about";
-
-/** Why the last request came to nothing, shown where it was made. */
-export type CallProblem =
-  | { kind: "ended"; reason: EndReason; server: LinkServer | null }
-  | { kind: "refused"; code: string; message: string };
-
-/** What is known about a call that is over. */
-export interface EndedCall {
-  reason: EndReason;
-  durationMs: number | null;
-  code: string | null;
-  link: string | null;
-  names: string[];
-  /** A room is closed when the last one leaves it: then there is nothing to join again. */
-  roomClosed: boolean;
-}
-
-export interface Model {
-  phase: "loading" | "ready" | "failed";
-  failure: string;
-  screen: Screen;
-  call: CallView;
-  settings: Settings;
-  recentCalls: readonly RecentCall[];
-  devices: Devices;
-  platform: Platform;
-  version: string;
-  systemDark: boolean;
-  intent: Intent | null;
-  problem: CallProblem | null;
-  /** The code or link of the last try to join, empty after a new call. */
-  lastJoin: string;
-  /** The code or link that the lobby is about. */
-  lobby: string | null;
-  ended: EndedCall | null;
-  dialog: Dialog | null;
-  section: SettingsSection;
-  statsOpen: boolean;
-  fullScreen: boolean;
-  /** Pictures are shown whole instead of filling their tile. */
-  wholePictures: boolean;
-  note: Note | null;
-  /** What went wrong without stopping anything, until it is closed. */
-  notices: readonly Notice[];
-  announcement: Announcement;
-  /** Participants who speak. */
-  speaking: readonly number[];
-  /** The microphone has picked something up lately. */
-  heard: boolean;
-  /** Push-to-talk is held. */
-  talking: boolean;
-  /** What was copied a moment ago. */
-  copied: "code" | "link" | "report" | null;
-  /** Waiting or connecting takes long. */
-  slow: boolean;
-  /** Recent calls that were just removed and can come back. */
-  asking: boolean;
-}
-
 export class App {
   readonly levels = new Levels();
   readonly callClock = new CallClock();
@@ -117,19 +43,15 @@ export class App {
   #model: Model;
   #listeners = new Set<(model: Model) => void>();
   #announcer: Announcer;
+  #news: News;
   #speaking = new Speaking();
   #heardUntil = 0;
   #heardTimer: number | null = null;
-  #hints = new HintRules();
-  #quality = new QualityNews();
-  /** The hint that was told last, while it lasts. */
-  #hint: ToldHint | null = null;
   /** The command about the microphone that the app is busy with. */
   #muting: Promise<void> | null = null;
   #devicesTimer: number | null = null;
   #copiedTimer: number | null = null;
   #slowTimer: number | null = null;
-  #names = new Map<number, string>();
   #endSeen = false;
   /** Switches as they were turned, while the app's answer is awaited. */
   #turned: Partial<LocalSwitches> = {};
@@ -146,37 +68,13 @@ export class App {
   ) {
     this.notes = new Notes(clock, (note) => this.#set({ note }));
     this.#announcer = new Announcer(clock, (announcement) => this.#set({ announcement }));
-    this.#model = {
-      phase: "loading",
-      failure: "",
-      screen: "home",
-      call: NO_CALL,
-      settings: DEFAULT_SETTINGS,
-      recentCalls: [],
-      devices: NO_DEVICES,
-      platform: { softwareRendering: false, themeDark: systemDark },
-      version: "",
-      systemDark,
-      intent: null,
-      problem: null,
-      lastJoin: "",
-      lobby: null,
-      ended: null,
-      dialog: null,
-      section: "you",
-      statsOpen: false,
-      fullScreen: false,
-      wholePictures: false,
-      note: null,
-      notices: [],
-      announcement: { polite: "", assertive: "" },
-      speaking: [],
-      heard: false,
-      talking: false,
-      copied: null,
-      slow: false,
-      asking: false,
-    };
+    this.#news = new News(clock, this.notes, this.#announcer, words, {
+      renewCode: () => this.renewCode(),
+      unmute: () => this.setMicrophoneMuted(false),
+      suppressNoise: () => this.setProcessing({ noiseSuppression: true }),
+      chooseMicrophone: () => this.openSettings("sound"),
+    });
+    this.#model = firstModel(systemDark);
   }
 
   get model(): Model {
@@ -314,7 +212,7 @@ export class App {
   /** Mutes again, if push-to-talk is what unmuted. */
   stopTalking(): void {
     if (!this.#model.talking) return;
-    this.#hints.talked(this.clock.now());
+    this.#news.talked();
     this.#set({ talking: false });
     this.#turnMicrophone(true);
   }
@@ -427,8 +325,7 @@ export class App {
 
   /** Closed by hand. */
   closeNote(key: string): void {
-    if (key === "hint") this.#hints.closed();
-    this.notes.close(key);
+    this.#news.closed(key);
   }
 
   closeNotice(code: Notice["code"]): void {
@@ -476,7 +373,7 @@ export class App {
   #request(kind: Intent["kind"], text: string, server: LinkServer | null, send: () => Promise<void>): void {
     if (this.#model.screen === "waiting" || this.#model.screen === "call") return;
     this.#endSeen = true;
-    this.#names.clear();
+    this.#news.forgetNames();
     const intent: Intent = { kind, text, server, at: this.clock.now(), begun: false };
     this.#set({ intent, lastJoin: text, problem: null, ended: null, statsOpen: false });
     this.clock.after(SETTLE_MS, () => {
@@ -498,16 +395,16 @@ export class App {
     let { intent, problem, ended } = this.#model;
     const resting = call.state.name === "idle" || call.state.name === "ended";
     this.callClock.update(call.connectedForMs, now);
-    for (const person of call.participants) this.#names.set(person.id, person.name);
+    this.#news.meet(call);
     if (intent && !intent.begun && !resting) {
       intent = { ...intent, begun: true };
     }
     const wasResting = before.state.name === "idle" || before.state.name === "ended";
     const answered = intent !== null && (intent.begun || settled || now - intent.at >= SETTLE_MS);
-    if (wasResting && !resting) this.#hints.newCall();
+    if (wasResting && !resting) this.#news.newCall();
     const unasked = intent === null && !wasResting;
     if (call.state.name === "ended" && (answered || unasked)) {
-      ended = this.#endedCall(call, before, call.state.reason);
+      ended = endedCall(call, before, call.state.reason, this.#news.names);
       problem = intent && call.state.reason !== "hungUp" ? { kind: "ended", reason: call.state.reason, server: intent.server } : null;
       this.#endSeen = false;
       intent = null;
@@ -522,20 +419,6 @@ export class App {
     this.#afterView(before, call);
   }
 
-  #endedCall(call: CallView, before: CallView, reason: EndReason): EndedCall {
-    const invite = call.invite ?? before.invite;
-    const names = [...this.#names.values()].filter((name) => name !== "");
-    return {
-      reason,
-      durationMs: call.connectedForMs ?? before.connectedForMs,
-      code: invite?.code ?? null,
-      link: invite?.link ?? null,
-      names: [...new Set(names)],
-      // Whoever stays alone when we hang up is sent home as well.
-      roomClosed: reason === "everyoneLeft" || (reason === "hungUp" && before.participants.length < 2),
-    };
-  }
-
   #afterView(before: CallView, call: CallView): void {
     if (before.state.name !== call.state.name) {
       if (this.#slowTimer !== null) this.clock.clear(this.#slowTimer);
@@ -548,33 +431,10 @@ export class App {
           this.#set({ slow: true });
         });
       }
-      this.#announceState(before, call);
+      this.#news.state(before, this.#model);
     }
     if (this.#model.screen !== "call") this.#leaveCallScreen();
-    if (before.codeRetired !== call.codeRetired) this.#codeNote(call.codeRetired);
-    this.#deviceNotes(before, call);
-    this.#unpluggedNotes(before, call);
-    for (const sentence of this.#quality.update(this.#model.screen === "call" ? call.participants : [])) this.#announcer.polite(sentence);
-    this.#tellHint();
-  }
-
-  /** Stays until there are new words. */
-  #codeNote(retired: boolean): void {
-    if (!retired) {
-      this.notes.close("codeRetired");
-      return;
-    }
-    const { title, detail } = this.words.codeRetired();
-    this.notes.push({
-      key: "codeRetired",
-      tone: "error",
-      title,
-      detail,
-      sticky: true,
-      urgent: true,
-      action: { label: this.words.newCode(), run: () => this.renewCode() },
-    });
-    this.#announcer.polite(`${title}. ${detail}`);
+    this.#news.view(before, this.#model);
   }
 
   /** What only a call has does not outlast it. */
@@ -593,131 +453,18 @@ export class App {
     void this.#try(this.backend.setFullscreen(fullScreen));
   }
 
-  #announceState(before: CallView, call: CallView): void {
-    if (call.state.name === "ended" && this.#model.ended) {
-      if (this.#model.screen === "ended") this.#announcer.assertive(this.words.endReason(call.state.reason));
-      this.notes.close("left");
-    } else if (call.state.name === "reconnecting") {
-      this.#announcer.assertive(this.words.interrupted());
-    } else if (call.state.name === "connected" && before.state.name !== "connected") {
-      this.#announcer.polite(this.words.connected());
-    }
-  }
-
-  /** A note about a device goes when the device runs. */
-  #deviceNotes(before: CallView, call: CallView): void {
-    for (const kind of ["camera", "microphone", "speaker"] as const) {
-      if (before.local[kind].problem !== null && call.local[kind].problem === null) this.notes.close(`device-${kind}`);
-    }
-  }
-
-  /** Others whose microphone is gone; seen as it happens, not of those who come without one. */
-  #unpluggedNotes(before: CallView, call: CallView): void {
-    for (const { id, name, microphoneUnplugged: was } of before.participants) {
-      const now = call.participants.find((other) => other.id === id)?.microphoneUnplugged ?? false;
-      if (now && !was) this.#say(`unplugged-${id}`, { title: this.words.microphoneUnplugged(this.#names.get(id) ?? name), detail: "" });
-      if (was && !now) this.notes.close(`unplugged-${id}`);
-    }
-  }
-
-  /** Tells what is to be known about the microphone, as often as {@link HintRules} has it. */
-  #tellHint(): void {
-    const { call, screen, talking, settings } = this.#model;
-    const { local } = call;
-    const reported = talking || screen === "ended" ? null : local.microphoneHint;
-    const input = { hint: reported, device: microphoneOf(local), muted: local.microphoneMuted, inCall: screen === "call" };
-    const told = this.#hints.update(input, this.clock.now());
-    const before = this.#hint;
-    if (told === before) return;
-    this.#hint = told;
-    if (told === null) {
-      // Between two sentences it may be read to the end; unmuted, it is no longer so.
-      if (before?.hint === "speaking-while-muted" && local.microphoneMuted) this.notes.release("hint");
-      else this.notes.close("hint");
-      return;
-    }
-    const { hint } = told;
-    const singleKeys = settings.singleKeyShortcuts;
-    const suppressed = settings.processing.noiseSuppression || settings.processing.originalSound;
-    const { title, detail } = this.words.microphoneHint(hint, { singleKeys, suppressed });
-    const muted = hint === "speaking-while-muted";
-    this.notes.push({
-      key: "hint",
-      tone: muted ? "muted" : "plain",
-      title,
-      detail,
-      sticky: true,
-      urgent: muted,
-      action: muted
-        ? { label: this.words.unmute(), key: singleKeys ? "M" : undefined, run: () => this.setMicrophoneMuted(false) }
-        : hint === "very-noisy" && !suppressed
-          ? { label: this.words.suppressNoise(), run: () => this.#suppressNoise() }
-          : { label: this.words.chooseMicrophone(), run: () => this.openSettings("sound") },
-    });
-    this.#announcer.polite(detail ? `${title}. ${detail}` : title);
-  }
-
-  #suppressNoise(): void {
-    this.setProcessing({ noiseSuppression: true });
-    this.notes.close("hint");
-  }
-
-  /** A note that goes by itself, heard as well as seen. */
-  #say(key: string, { title, detail }: Sentence): void {
-    // News come before advice that lasts.
-    this.notes.push({ key, tone: "plain", title, detail, urgent: this.notes.shown?.key === "hint" });
-    this.#announcer.polite(detail ? `${title}. ${detail}` : title);
-  }
-
   #event(event: CallEvent): void {
-    switch (event.type) {
-      case "participantJoined":
-        this.#announcer.polite(this.words.joined(this.#names.get(event.id) ?? ""));
-        break;
-      case "participantLeft": {
-        const name = event.name || (this.#names.get(event.id) ?? "");
-        if (name) this.#names.set(event.id, name);
-        this.notes.push({ key: "left", tone: "plain", title: this.words.left(name) });
-        this.#announcer.polite(this.words.left(name));
-        break;
-      }
-      case "wrongCode":
-        // The last one is told by what stays of it.
-        if (event.left > 0) this.#say("wrongCode", this.words.wrongCode(event.left));
-        break;
-      case "notVerified":
-        this.#say("notVerified", this.words.notVerified());
-        break;
-      case "codeRenewed":
-        this.#say("codeRenewed", this.words.codeRenewed());
-        break;
-      case "deviceProblem": {
-        const { title, detail } = this.words.deviceProblem(event.kind, event.problem);
-        this.#announcer.polite(title);
-        this.notes.close(`moved-${event.kind}`);
-        // Before a call the row and the picture say what does not work; what goes while one is
-        // there is told.
-        const inCall = this.#model.screen === "call";
-        if (inCall || (event.problem === "lost" && event.kind !== "camera")) {
-          this.notes.push({ key: `device-${event.kind}`, tone: "error", title, detail, sticky: inCall });
-        }
-        break;
-      }
-      case "deviceReplaced":
-        this.notes.close(`device-${event.kind}`);
-        this.#say(`moved-${event.kind}`, this.words.deviceReplaced(event.kind, event.lostLabel, event.label, event.problem));
-        break;
-      case "deviceReturned":
-        this.notes.close(`device-${event.kind}`);
-        this.#say(`moved-${event.kind}`, this.words.deviceReturned(event.kind, event.label));
-        break;
-      case "devicesChanged":
-        this.#devicesTimer ??= this.clock.after(DEVICES_MS, () => {
-          this.#devicesTimer = null;
-          void this.refreshDevices();
-        });
-        break;
-    }
+    this.#news.event(event, this.#model.screen === "call");
+    if (event.type !== "devicesChanged") return;
+    this.#devicesTimer ??= this.clock.after(DEVICES_MS, () => {
+      this.#devicesTimer = null;
+      void this.refreshDevices();
+    });
+  }
+
+  #notice(notice: Notice): void {
+    this.#set({ notices: [...this.#model.notices.filter((other) => other.code !== notice.code), notice] });
+    this.#news.notice(notice);
   }
 
   #level(frame: LevelFrame): void {
@@ -740,11 +487,6 @@ export class App {
     if (left <= 0) this.#set({ heard: false });
   }
 
-  #notice(notice: Notice): void {
-    this.#set({ notices: [...this.#model.notices.filter((other) => other.code !== notice.code), notice] });
-    this.#announcer.polite(this.words.notice(notice).title);
-  }
-
   /** Commands run beside each other in the app: the next one waits for the last, so that whoever
    * lets go at once is muted in the end. */
   #turnMicrophone(microphoneMuted: boolean): void {
@@ -761,7 +503,7 @@ export class App {
       if (this.#muting === settled) this.#muting = null;
     });
     this.#turn({ microphoneMuted }, sent);
-    this.#tellHint();
+    this.#news.hint(this.#model);
   }
 
   /** Shows a switch as it was turned, at once, until the app's snapshots say the same. Snapshots

@@ -2,7 +2,7 @@
 
 import type { CodeProblem, DeviceKind, DeviceProblem, EndReason, MicrophoneHint, Notice, Reach, RecentCall } from "../bindings";
 import { m } from "../paraglide/messages.js";
-import type { CallProblem } from "./app";
+import type { CallProblem } from "./model";
 import type { LinkServer } from "./invite";
 import { dayKind, durationParts } from "./time";
 
