@@ -94,8 +94,13 @@ class Display {
 
   /** A real click of the first button at a place on the screen. */
   async click(x, y) {
-    await this.#xdotool('mousemove', Math.round(x), Math.round(y));
+    await this.move(x, y);
     await this.#xdotool('click', 1);
+  }
+
+  /** Moves the mouse. */
+  async move(x, y) {
+    await this.#xdotool('mousemove', Math.round(x), Math.round(y));
   }
 
   /** Real keys to the window with the focus: xdotool's names, such as `ctrl+shift+h`. */

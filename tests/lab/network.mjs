@@ -86,22 +86,9 @@ export async function startNetwork(lab, conditions, seed = 1) {
     // What comes in here was sent to `role`, by the other one.
     const path = new Path(conditions, seed + (role === 'caller' ? 0 : 1000));
     const back = ends[opposite[role]];
-    const waiting = [];
-    const deliver = () => {
-      const now = performance.now();
-      while (waiting.length > 0 && waiting[0].at <= now + 0.5) {
-        const { data } = waiting.shift();
-        if (end.address) back.socket.send(data, end.address.port, end.address.host);
-      }
-      if (waiting.length > 0) end.timer = setTimeout(deliver, Math.max(1, waiting[0].at - performance.now()));
-      else end.timer = undefined;
-    };
-    end.socket.on('message', (data) => {
-      const at = path.pass(data.length, performance.now());
-      if (at === undefined) return;
-      waiting.push({ at, data });
-      if (end.timer === undefined) deliver();
-    });
+    end.socket.on('message', through(lab, path, (data) => {
+      if (end.address) back.socket.send(data, end.address.port, end.address.host);
+    }));
   }
   const replaced = (role, line) => {
     const match = line.match(/^(candidate:\S+ 1 udp \d+) (\S+) (\d+) (typ host.*)$/i);
@@ -127,13 +114,60 @@ export async function startNetwork(lab, conditions, seed = 1) {
   };
 }
 
-async function openEnd(lab) {
+/**
+ * A line in front of a server on loopback, such as a TURN server, with conditions of its own in each
+ * direction: `up` to the server, `down` from it. Whoever is given its `port` instead of the
+ * server's has everything that goes through the server go through the line.
+ */
+export async function startLine(lab, serverPort, { up = {}, down = {} }, seed = 1) {
+  const line = await openSocket();
+  const upward = new Path(up, seed);
+  const downward = new Path(down, seed + 1000);
+  /** One socket towards the server for each that comes, by port. */
+  const clients = new Map();
+  lab.defer(async () => {
+    for (const socket of [line, ...(await Promise.all(clients.values()))]) socket.close();
+  });
+  const forward = through(lab, upward, ({ data, client }) => client.send(data, serverPort, '127.0.0.1'));
+  const backward = through(lab, downward, ({ data, port }) => line.send(data, port, '127.0.0.1'));
+  line.on('message', async (data, { port }) => {
+    if (!clients.has(port)) {
+      clients.set(port, openSocket().then((client) => {
+        client.on('message', (answer) => backward({ data: answer, length: answer.length, port }));
+        return client;
+      }));
+    }
+    forward({ data, length: data.length, client: await clients.get(port) });
+  });
+  return { port: line.address().port };
+}
+
+/** Returns a function that takes packets (of `length` bytes), which `send` is given when they come out of `path`. */
+function through(lab, path, send) {
+  const waiting = [];
+  let timer;
+  const deliver = () => {
+    const now = performance.now();
+    while (waiting.length > 0 && waiting[0].at <= now + 0.5) send(waiting.shift().packet);
+    timer = waiting.length > 0 ? setTimeout(deliver, Math.max(1, waiting[0].at - performance.now())) : undefined;
+  };
+  lab.defer(() => clearTimeout(timer));
+  return (packet) => {
+    const at = path.pass(packet.length, performance.now());
+    if (at === undefined) return;
+    waiting.push({ at, packet });
+    if (timer === undefined) deliver();
+  };
+}
+
+async function openSocket() {
   const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20, sendBufferSize: 1 << 20 });
   await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const end = { socket, port: socket.address().port, address: undefined, timer: undefined };
-  lab.defer(() => {
-    clearTimeout(end.timer);
-    socket.close();
-  });
-  return end;
+  return socket;
+}
+
+async function openEnd(lab) {
+  const socket = await openSocket();
+  lab.defer(() => socket.close());
+  return { socket, port: socket.address().port, address: undefined };
 }
