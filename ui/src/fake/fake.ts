@@ -12,7 +12,7 @@ const INVITE = { code: "4821-amber-otter", link: "ahoy+ws://192.168.1.20:24642/4
 const CHECKS: Check[] = [
   { code: "udp-blocked", severity: "warning", sentence: "This network blocks UDP. Ahoy is relayed over TLS through turn.example.org: expect about 30 ms more delay.", remedy: "Ask whoever runs the network to let UDP out, or use another one." },
   { code: "nat-symmetric", severity: "note", sentence: "The router gives every connection another address.", remedy: null },
-  { code: "signaling-answers", severity: "fine", sentence: "The server opened a room within 85 ms.", remedy: null },
+  { code: "signaling-answers", severity: "fine", sentence: "The server answers within 85 ms.", remedy: null },
   { code: "has-microphone", severity: "fine", sentence: "There is a microphone.", remedy: null },
 ];
 const NAMES = ["Jon", "Ines", "Adaeze", "Kenji", "Mateo", "Priya", "Lena", "Tomasz", "Yuki"];

@@ -297,6 +297,13 @@ describe("App", () => {
       ended("hungUp", 2000);
       expect(app.model).toMatchObject({ dialog: "settings", section: "sound" });
     });
+
+    it("leaves the doctor's findings to be read when the call is over", () => {
+      inCall();
+      app.openDialog("doctor");
+      ended("connectionFailed", 2000);
+      expect(app.model.dialog).toBe("doctor");
+    });
   });
 
   it("turns switches at once and asks the app", () => {

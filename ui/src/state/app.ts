@@ -443,7 +443,7 @@ export class App {
     const { statsOpen, fullScreen, dialog } = this.#model;
     if (fullScreen && this.#fullScreenAsked) this.#fullScreen(false);
     if (statsOpen || dialog === "invite" || dialog === "closing") {
-      this.#set({ statsOpen: false, dialog: dialog === "settings" || dialog === "shortcuts" ? dialog : null });
+      this.#set({ statsOpen: false, dialog: dialog === "invite" || dialog === "closing" ? null : dialog });
     }
   }
 

@@ -8,7 +8,7 @@ import type { Note } from "./notes";
 import { NO_CALL, type Intent, type Screen } from "./screen";
 import { DEFAULT_SETTINGS, type Settings } from "./settings";
 
-export type Dialog = "settings" | "shortcuts" | "invite" | "closing";
+export type Dialog = "settings" | "shortcuts" | "doctor" | "invite" | "closing";
 export type SettingsSection = "you" | "sound" | "picture" | "server" | "appearance" | "shortcuts" | "about";
 
 /** Why the last request came to nothing, shown where it was made. */

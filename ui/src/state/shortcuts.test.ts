@@ -22,6 +22,7 @@ describe("actionOf", () => {
     ["i", "invite"],
     ["s", "stats"],
     ["f", "fullScreen"],
+    ["d", "doctor"],
     ["?", "shortcuts"],
   ] as const)("%s in a call", (name, action) => {
     expect(actionOf(key(name), context())).toBe(action);
@@ -36,6 +37,7 @@ describe("actionOf", () => {
   it("mutes at home as well, but has no panel there", () => {
     const home = context({ inCall: false });
     expect(actionOf(key("m"), home)).toBe("mute");
+    expect(actionOf(key("d"), home)).toBe("doctor");
     expect(actionOf(key("s"), home)).toBeNull();
     expect(actionOf(key("i"), home)).toBeNull();
     expect(actionOf(key("f"), home)).toBeNull();

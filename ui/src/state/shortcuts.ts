@@ -11,6 +11,7 @@ export type Action =
   | "joinCode"
   | "settings"
   | "shortcuts"
+  | "doctor"
   | "copyCode";
 
 /** What a key event is, without the DOM. */
@@ -89,6 +90,8 @@ function single(key: Key, context: KeyContext): Action | null {
       return "mute";
     case "v":
       return "camera";
+    case "d":
+      return "doctor";
     case "i":
       return context.inCall ? "invite" : null;
     case "s":

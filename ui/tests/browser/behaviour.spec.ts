@@ -644,6 +644,52 @@ describe("notes about sound", () => {
   });
 });
 
+describe("the doctor in a call", () => {
+  const findings = (page: Page) => page.getByTestId("doctor-dialog").getByTestId("doctor-findings");
+  const examined = async (page: Page) => (await commands(page, "examineConnection")).length;
+
+  it("is in the banner, looks at once, and outlasts the interruption", async () => {
+    const { page } = await open("reconnecting");
+    await page.getByTestId("banner-doctor").click();
+    await findings(page).getByText("This network blocks UDP.").waitFor();
+    expect(await page.getByTestId("doctor-summary").textContent()).toBe("Things that make calls worse: 1");
+    await page.evaluate(() => window.ahoyFake?.view({ state: { name: "connected" } }));
+    await page.getByTestId("reconnecting-banner").waitFor({ state: "detached" });
+    expect(await findings(page).isVisible()).toBe(true);
+    await page.keyboard.press("Escape");
+    await page.getByTestId("doctor-dialog").waitFor({ state: "detached" });
+    expect(await page.getByTestId("call").isVisible()).toBe(true);
+    expect(await examined(page)).toBe(1);
+    expect(await commands(page, "hangUp")).toEqual([]);
+  });
+
+  it("is reached by keys: F6 to the banner, D, and the menu", async () => {
+    const { page } = await open("reconnecting");
+    for (let i = 0; i < 4 && (await focused(page)) !== "banner-doctor"; i++) await page.keyboard.press("F6");
+    await page.keyboard.press("Enter");
+    await findings(page).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByTestId("doctor-dialog").waitFor({ state: "detached" });
+    await until("focus is back", async () => (await focused(page)) === "banner-doctor");
+    await page.keyboard.press("d");
+    await findings(page).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByTestId("doctor-dialog").waitFor({ state: "detached" });
+    await page.getByTestId("more").focus();
+    await page.keyboard.press("Enter");
+    await page.getByTestId("menu-doctor").press("Enter");
+    await findings(page).waitFor();
+    expect(await examined(page), "each time anew").toBe(3);
+  });
+
+  it("is beside the figures when the connection is poor", async () => {
+    const { page } = await open("call,quality:uploadSlow.poor.180");
+    await page.getByTestId("connection-state").click();
+    await page.getByTestId("stats-doctor").click();
+    await findings(page).waitFor();
+  });
+});
+
 describe("before a call", () => {
   it.each(["home", "lobby"])("%s shows the microphone’s level live and tries the speaker that is chosen", async (screen) => {
     const { page } = await open(screen);

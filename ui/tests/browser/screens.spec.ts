@@ -128,6 +128,14 @@ const SCREENS: Screen[] = [
       await page.locator("[data-stat=sent]").first().waitFor();
     },
   },
+  {
+    name: "call-doctor",
+    scenario: "still,reconnecting",
+    act: async (page) => {
+      await page.getByTestId("banner-doctor").click();
+      await page.getByTestId("doctor-findings").waitFor();
+    },
+  },
   { name: "call-invite", scenario: "still,call", act: async (page) => void (await page.keyboard.press("i")) },
   { name: "call-full-screen", scenario: "still,call", act: async (page) => void (await page.keyboard.press("f")) },
   { name: "call-note", scenario: "still,call", act: async (page) => page.evaluate(() => window.ahoyFake?.event({ type: "deviceProblem", kind: "camera", problem: "lost", detail: "" })) },
