@@ -260,7 +260,19 @@ async fn offer(shell: &Shell, served: Served) -> Answer<VideoAddress> {
 #[specta::specta]
 pub(crate) async fn examine_connection(shell: Held<'_>) -> Answer<Vec<Check>> {
     let settings = shell.profile.settings();
-    let server = settings.server_address().map_err(settings_error)?;
+    // In a call its own server counts: an invite link may have named another than ours.
+    let link = shell
+        .engine
+        .view()
+        .borrow()
+        .invite
+        .as_ref()
+        .map(|it| it.link.clone());
+    let of_call = link.and_then(|link| Invite::from_str(&link).ok()?.server);
+    let server = match of_call {
+        Some(server) => Some(server),
+        None => settings.server_address().map_err(settings_error)?,
+    };
     let servers = settings.ice_servers().map_err(settings_error)?;
     Ok(doctor::examine(server.as_ref(), servers).await)
 }
