@@ -144,7 +144,9 @@ impl Verification {
                 MessageKind::Share | MessageKind::Handshake => Vec::new(),
             },
             Some(Pair::Queued { .. } | Pair::Proving(_)) if kind == MessageKind::Sealed => {
-                self.fail(id, Problem::NotVerified)
+                let mut outputs = self.give_up_turn(id);
+                outputs.extend(self.fail(id, Problem::NotVerified));
+                outputs
             }
             // An answer to a run that was given up.
             Some(Pair::Queued { .. }) => Vec::new(),
@@ -183,7 +185,7 @@ impl Verification {
         let mut outputs = self.give_up_turn(id);
         if let Some(Pair::Proving(handshake)) = self.pairs.get(&id) {
             let epoch = handshake.context().epoch.saturating_add(1);
-            if handshake.is_exposed() || epoch > MAX_EPOCHS {
+            if handshake.exposed().is_some() || epoch > MAX_EPOCHS {
                 outputs.extend(self.fail(id, Problem::NotVerified));
             } else {
                 // It may only be slow: the others first, then again.
@@ -295,12 +297,15 @@ impl Verification {
         if self.turn.is_some_and(|(current, _)| current == id) {
             self.turn = None;
         }
-        match self.pairs.get(&id) {
-            Some(Pair::Proving(handshake)) if handshake.is_exposed() => {
-                self.count(SecretKind::Words).1
-            }
-            _ => Vec::new(),
-        }
+        let exposed = match self.pairs.get(&id) {
+            Some(Pair::Proving(handshake)) => handshake.exposed(),
+            _ => None,
+        };
+        self.count_exposed(exposed)
+    }
+
+    fn count_exposed(&mut self, exposed: Option<SecretKind>) -> Vec<Output> {
+        exposed.map_or_else(Vec::new, |kind| self.count(kind).1)
     }
 
     fn prove(&mut self, id: ParticipantId, bytes: &[u8]) -> Vec<Output> {
@@ -308,6 +313,7 @@ impl Verification {
             return Vec::new();
         };
         let epoch = handshake.context().epoch;
+        let exposed = handshake.exposed();
         let Step { send, outcome } = handshake.receive(bytes, &mut self.random);
         let sent = send.map(|bytes| Output::Send(id, bytes));
         let Some(outcome) = outcome else {
@@ -316,6 +322,11 @@ impl Verification {
         if self.turn.is_some_and(|(current, _)| current == id) {
             self.turn = None;
         }
+        // Whoever has our proof and answers with no proof of theirs has had a guess.
+        let guessed = match outcome {
+            Outcome::Refused(_) | Outcome::Failed(_) => self.count_exposed(exposed),
+            Outcome::Verified { .. } | Outcome::WrongCode(_) => Vec::new(),
+        };
         let mut outputs: Vec<Output> = sent.into_iter().collect();
         match outcome {
             Outcome::Verified {
@@ -357,6 +368,7 @@ impl Verification {
                 outputs.extend(self.fail(id, Problem::NotVerified));
             }
         }
+        outputs.extend(guessed);
         outputs
     }
 

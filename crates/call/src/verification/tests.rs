@@ -280,6 +280,53 @@ fn a_member_that_keeps_silent_after_our_proof_has_had_its_guess() {
 }
 
 #[test]
+fn whatever_answers_our_proof_without_one_has_had_its_guess() {
+    for answer in [
+        refusal(Refusal::WrongCode),
+        refusal(Refusal::Failed),
+        refusal(Refusal::UnknownSecret),
+        vec![1, 2],
+        [&[1, 4][..], &[0; 60]].concat(),
+    ] {
+        let mut world = World::new();
+        for id in 1..=5 {
+            world.join(id, secrets("amber-otter", None));
+            world.run();
+        }
+        world.join(6, secrets("amber-otter", None));
+        let mut proofs = 0;
+        while let Some((from, to, bytes)) = world.wire.pop_front() {
+            if from == 6 && bytes.starts_with(&[1, 2]) {
+                proofs += 1;
+                world.deliver(to, 6, &answer);
+            } else {
+                world.deliver(from, to, &bytes);
+            }
+        }
+        assert_eq!(proofs, 3, "{answer:?}");
+        assert!(world.at(6).retired());
+    }
+}
+
+#[test]
+fn a_proof_by_link_gives_nobody_a_guess_at_the_words() {
+    let mut world = World::new();
+    for id in 1..=4 {
+        world.join(id, secrets("amber-otter", Some(7)));
+        world.run();
+    }
+    world.join(5, secrets("amber-otter", Some(7)));
+    while let Some((from, to, bytes)) = world.wire.pop_front() {
+        if from == 5 && bytes.starts_with(&[1, 2]) {
+            world.pass(TURN); // Nothing comes back.
+        } else {
+            world.deliver(from, to, &bytes);
+        }
+    }
+    assert!(!world.at(5).retired());
+}
+
+#[test]
 fn shares_without_end_are_not_answered_without_end() {
     let mut world = World::new();
     world.join(1, secrets("amber-otter", None));

@@ -362,10 +362,13 @@ impl<P: Pake> Handshake<P> {
         )
     }
 
-    /// Whether our confirmation is out and theirs has not come: until then whoever plays the other
-    /// side can test one guess with it. Only ever true of a joiner.
-    pub fn is_exposed(&self) -> bool {
-        matches!(self.state, State::Confirming { .. }) && self.context.role == Role::Joiner
+    /// The secret of which our confirmation is out while theirs has not come: until then whoever plays
+    /// the other side can test one guess with it. Always `None` of a member.
+    pub fn exposed(&self) -> Option<SecretKind> {
+        match (&self.state, self.context.role) {
+            (State::Confirming { kind, .. }, Role::Joiner) => Some(*kind),
+            _ => None,
+        }
     }
 
     /// Takes a message of the other side.

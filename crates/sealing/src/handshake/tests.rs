@@ -80,14 +80,17 @@ fn the_same_words_verify_both_sides() {
         start(&words("amber-otter"), secrets("amber-otter"), &mut random);
     assert_eq!(share.len(), MAX_HANDSHAKE_MESSAGE);
     let answer = sent(ann.receive(&share, &mut random));
-    assert!(!ben.is_exposed());
+    assert_eq!(ben.exposed(), None);
     let confirmation = sent(ben.receive(&answer, &mut random));
-    assert!(ben.is_exposed() && !ann.is_exposed());
+    assert_eq!(
+        (ben.exposed(), ann.exposed()),
+        (Some(SecretKind::Words), None)
+    );
     let mut step = ann.receive(&confirmation, &mut random);
     let (mut anns, from_ben) = verified(&mut step);
     let mut last = ben.receive(&step.send.expect("a confirmation"), &mut random);
     let (mut bens, from_ann) = verified(&mut last);
-    assert!(last.send.is_none() && !ben.is_exposed());
+    assert!(last.send.is_none() && ben.exposed().is_none());
     assert_eq!((from_ann, from_ben), (ANN, BEN));
     let frame = anns.seal(b"hello").expect("sealed");
     assert_eq!(bens.open(&frame), Ok(vec![b"hello".to_vec()]));
