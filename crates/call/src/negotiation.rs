@@ -18,10 +18,10 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Remote candidates kept until a remote description can take them. A computer with many
-/// interfaces and relays offers about twenty; more is waste or malice. When full, the newest is
-/// dropped.
-pub const MAX_EARLY_CANDIDATES: usize = 64;
+/// Remote candidates taken for one remote description, before and after it. A computer with many
+/// interfaces and relays offers about twenty; more is waste or malice, and each would be sent checks.
+/// Those beyond are dropped.
+pub const MAX_CANDIDATES: usize = 64;
 
 /// Remote messages that wait while an operation is under way. In a correct exchange at most an
 /// answer, an offer and their candidates wait. When full, the newest is dropped.
@@ -143,6 +143,8 @@ pub struct Negotiation {
     has_remote_description: bool,
     waiting: VecDeque<Remote>,
     early_candidates: VecDeque<Candidate>,
+    /// Remote candidates so far, of the last remote description or before the first.
+    candidates: usize,
 }
 
 /// What is being performed.
@@ -177,6 +179,7 @@ impl Negotiation {
             has_remote_description: false,
             waiting: VecDeque::new(),
             early_candidates: VecDeque::new(),
+            candidates: 0,
         }
     }
 
@@ -279,12 +282,14 @@ impl Negotiation {
     }
 
     fn take_candidate(&mut self, candidate: Candidate) -> Option<Action> {
+        if self.candidates == MAX_CANDIDATES {
+            return None;
+        }
+        self.candidates += 1;
         if self.has_remote_description {
             return Some(Action::AddCandidate(candidate));
         }
-        if self.early_candidates.len() < MAX_EARLY_CANDIDATES {
-            self.early_candidates.push_back(candidate);
-        }
+        self.early_candidates.push_back(candidate);
         None
     }
 
@@ -449,6 +454,7 @@ impl Negotiation {
 
     fn remote_description_set(&mut self) -> Vec<Action> {
         self.has_remote_description = true;
+        self.candidates = self.early_candidates.len();
         self.early_candidates
             .drain(..)
             .map(Action::AddCandidate)

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use ahoy_call::negotiation::{
-    Action, Candidate, Completion, Description, DescriptionKind, MAX_EARLY_CANDIDATES, Negotiation,
-    Role, SignalingState,
+    Action, Candidate, Completion, Description, DescriptionKind, MAX_CANDIDATES, Negotiation, Role,
+    SignalingState,
 };
 use proptest::prelude::*;
 
@@ -345,9 +345,9 @@ fn who_holds_back_does_not_collide() {
 }
 
 #[test]
-fn candidates_wait_for_a_description_in_bounded_numbers() {
+fn candidates_are_taken_in_bounded_numbers() {
     let (mut a, _) = sides(true, true);
-    for index in 0..MAX_EARLY_CANDIDATES + 40 {
+    for index in 0..MAX_CANDIDATES + 40 {
         let actions = a
             .negotiation
             .remote_candidate(candidate(&index.to_string()));
@@ -361,8 +361,30 @@ fn candidates_wait_for_a_description_in_bounded_numbers() {
     a.receive();
     a.perform(&mut nobody);
     let added = |action: &&Action| matches!(action, Action::AddCandidate(_));
-    assert_eq!(a.actions.iter().filter(added).count(), MAX_EARLY_CANDIDATES);
+    assert_eq!(a.actions.iter().filter(added).count(), MAX_CANDIDATES);
     assert_eq!(a.actions[0], Action::AddCandidate(candidate("0")));
+    // Ten thousand more for the same description, then some for a new one.
+    while !a.actions.is_empty() {
+        a.perform(&mut nobody);
+    }
+    for index in 0..10_000 {
+        let more = candidate(&index.to_string());
+        assert_eq!(a.negotiation.remote_candidate(more), []);
+    }
+    a.inbox.push_back(Message::Description(Description {
+        kind: DescriptionKind::Offer,
+        sdp: "b2>".to_owned(),
+    }));
+    a.receive();
+    a.perform(&mut nobody);
+    while !a.actions.is_empty() {
+        a.perform(&mut nobody);
+    }
+    let restarted = candidate("b2");
+    assert_eq!(
+        a.negotiation.remote_candidate(restarted.clone()),
+        [Action::AddCandidate(restarted)]
+    );
 }
 
 #[test]
