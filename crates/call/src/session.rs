@@ -23,8 +23,13 @@ pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// An interrupted connection to somebody whose program died counts as a departure after this. Theirs
 /// died when their connection to the server was closed without a goodbye, or when the server is gone
 /// with them, so that nobody can tell. ICE notices silence after about 2.5 s, and both together stay
-/// below the 5 s within which people expect to know.
+/// below the 5 s within which people expect to know. Should it have been the network after all, their
+/// connection is kept for as long as that of anybody else, see [`Session::vanishing`].
 pub const PRESUMED_GONE: Duration = Duration::from_millis(1500);
+
+/// Others in a room, as far as we go along: twice as many as fit, for those whose seat was given up while
+/// they are still heard. A server that makes people up is not listened to beyond.
+pub const MAX_OTHERS: usize = 20;
 
 /// Why a participant is no longer there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +43,17 @@ pub enum Departure {
 /// How the connection to one participant is doing, condensed from its W3C states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
-    Connecting { since: Instant },
+    Connecting {
+        since: Instant,
+    },
     Connected,
-    Interrupted { since: Instant },
+    Interrupted {
+        since: Instant,
+    },
+    /// Presumed gone: not there for anybody who looks, but their connection may come back.
+    Vanished {
+        since: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -49,6 +62,16 @@ struct Member {
     link: Link,
     /// By what the server knows, their program died, or they gave their seat up.
     presumed_gone: bool,
+}
+
+impl Member {
+    const fn has_vanished(&self) -> bool {
+        matches!(self.link, Link::Vanished { .. })
+    }
+}
+
+fn is_up(since: Instant, limit: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= limit
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,9 +126,9 @@ impl Session {
         }
     }
 
-    /// Somebody came in. `false` when they were there already or there is no room.
+    /// Somebody came in. `false` when they were there already, or there is no room or no more space.
     pub fn participant_joined(&mut self, id: ParticipantId, now: Instant) -> bool {
-        if self.phase != Phase::InRoom || self.has(id) {
+        if self.phase != Phase::InRoom || self.has(id) || self.members.len() >= MAX_OTHERS {
             return false;
         }
         self.members.push(Member {
@@ -119,13 +142,54 @@ impl Session {
 
     /// Somebody is gone. `false` when they were not there.
     pub fn participant_left(&mut self, id: ParticipantId, departure: Departure) -> bool {
-        let before = self.members.len();
-        self.members.retain(|member| member.id != id);
-        let was_there = self.members.len() != before;
-        if was_there && self.members.is_empty() {
+        let Some(at) = self.members.iter().position(|member| member.id == id) else {
+            return false;
+        };
+        let vanished = self.members.remove(at).has_vanished();
+        // That somebody who vanished is lost is no news, but that they hung up is.
+        if !self.anybody_there() && (!vanished || departure == Departure::Left) {
             self.last_one_gone(departure);
         }
-        was_there
+        true
+    }
+
+    /// Those who are presumed gone from `now` on. The caller reports each through [`Self::vanish`] and
+    /// keeps their connection until they are [overdue](Self::overdue).
+    pub fn vanishing(&self, now: Instant) -> Vec<ParticipantId> {
+        let presumed = |member: &&Member| match member.link {
+            Link::Interrupted { since } => {
+                (self.server_lost || member.presumed_gone) && is_up(since, PRESUMED_GONE, now)
+            }
+            Link::Connecting { .. } | Link::Connected | Link::Vanished { .. } => false,
+        };
+        self.members
+            .iter()
+            .filter(presumed)
+            .map(|member| member.id)
+            .collect()
+    }
+
+    /// Somebody is presumed gone: as if they were not there, until they are heard again.
+    pub fn vanish(&mut self, id: ParticipantId) {
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|member| member.id == id)
+            && let Link::Interrupted { since } = member.link
+        {
+            member.link = Link::Vanished { since };
+            if !self.anybody_there() {
+                self.last_one_gone(Departure::Lost);
+            }
+        }
+    }
+
+    /// Whether somebody is presumed gone.
+    pub fn has_vanished(&self, id: ParticipantId) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.id == id && member.has_vanished())
+    }
+
+    fn anybody_there(&self) -> bool {
+        self.members.iter().any(|member| !member.has_vanished())
     }
 
     /// The server has given their seat up after it heard nothing of them for long. Whoever we still
@@ -169,16 +233,18 @@ impl Session {
         }
     }
 
-    /// The W3C states of the connection to `id` have changed.
+    /// The W3C states of the connection to `id` have changed. `true` when somebody who had vanished is
+    /// back by that.
     pub fn connection_changed(
         &mut self,
         id: ParticipantId,
         states: &ConnectionStates,
         now: Instant,
-    ) {
+    ) -> bool {
         let Some(member) = self.members.iter_mut().find(|member| member.id == id) else {
-            return;
+            return false;
         };
+        let vanished = member.has_vanished();
         match (states.connection.as_str(), member.link) {
             ("connected", _) => {
                 member.link = Link::Connected;
@@ -189,6 +255,7 @@ impl Session {
             }
             _ => {}
         }
+        vanished && !member.has_vanished()
     }
 
     /// The connection to the server broke and is being made again. `gone` when it does not run any
@@ -214,7 +281,7 @@ impl Session {
         let connected = self
             .members
             .iter()
-            .any(|member| !matches!(member.link, Link::Connecting { .. }));
+            .any(|member| matches!(member.link, Link::Connected | Link::Interrupted { .. }));
         if self.in_call() && !connected {
             self.end(EndReason::ServerLost);
         }
@@ -223,19 +290,13 @@ impl Session {
     /// Participants whose time is up at `now`. The caller drops their connections and reports
     /// each through [`Self::participant_left`].
     pub fn overdue(&self, now: Instant) -> Vec<ParticipantId> {
-        let up = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
-        let interrupted = |member: &Member| {
-            if self.server_lost || member.presumed_gone {
-                PRESUMED_GONE
-            } else {
-                RECONNECT_TIMEOUT
-            }
-        };
         self.members
             .iter()
             .filter(|member| match member.link {
-                Link::Connecting { since } => up(since, CONNECT_TIMEOUT),
-                Link::Interrupted { since } => up(since, interrupted(member)),
+                Link::Connecting { since } => is_up(since, CONNECT_TIMEOUT, now),
+                Link::Interrupted { since } | Link::Vanished { since } => {
+                    is_up(since, RECONNECT_TIMEOUT, now)
+                }
                 Link::Connected => false,
             })
             .map(|member| member.id)
@@ -281,7 +342,7 @@ impl Session {
             CallState::Connected
         } else if any(|link| matches!(link, Link::Interrupted { .. })) {
             CallState::Reconnecting
-        } else if self.members.is_empty() {
+        } else if !self.anybody_there() {
             CallState::Waiting
         } else {
             CallState::Connecting
@@ -359,9 +420,9 @@ mod tests {
         connected.server_lost();
         assert_eq!(connected.state(), CallState::Connected);
         connected.connection_changed(1, &states("disconnected"), now);
-        assert!(connected.overdue(now).is_empty());
-        assert_eq!(connected.overdue(now + PRESUMED_GONE), vec![1]);
-        connected.participant_left(1, Departure::Lost);
+        assert!(connected.vanishing(now).is_empty());
+        assert_eq!(connected.vanishing(now + PRESUMED_GONE), vec![1]);
+        connected.vanish(1);
         let ended = CallState::Ended {
             reason: EndReason::EveryoneLeft,
         };
@@ -376,9 +437,9 @@ mod tests {
         assert_eq!(session.state(), CallState::Connecting);
         session.connection_changed(1, &states("connected"), now);
         session.connection_changed(1, &states("disconnected"), now);
-        assert_eq!(session.overdue(now + PRESUMED_GONE), vec![1]);
+        assert_eq!(session.vanishing(now + PRESUMED_GONE), vec![1]);
         session.server_back();
-        assert!(session.overdue(now + PRESUMED_GONE).is_empty());
+        assert!(session.vanishing(now + RECONNECT_TIMEOUT).is_empty());
         assert_eq!(session.overdue(now + RECONNECT_TIMEOUT), vec![1]);
     }
 
@@ -389,11 +450,74 @@ mod tests {
         session.connection_changed(1, &states("connected"), now);
         session.participant_away(1, false);
         session.connection_changed(1, &states("disconnected"), now);
-        assert!(session.overdue(now + PRESUMED_GONE).is_empty());
+        assert!(session.vanishing(now + PRESUMED_GONE).is_empty());
         session.participant_away(1, true);
-        assert_eq!(session.overdue(now + PRESUMED_GONE), vec![1]);
+        assert_eq!(session.vanishing(now + PRESUMED_GONE), vec![1]);
         session.participant_back(1);
-        assert!(session.overdue(now + PRESUMED_GONE).is_empty());
+        assert!(session.vanishing(now + PRESUMED_GONE).is_empty());
+    }
+
+    fn vanished(others: &[ParticipantId], now: Instant) -> Session {
+        let mut session = in_room(others, now);
+        for &id in others {
+            session.connection_changed(id, &states("connected"), now);
+        }
+        session.participant_away(1, true);
+        session.connection_changed(1, &states("disconnected"), now);
+        session.vanish(1);
+        session
+    }
+
+    #[test]
+    fn who_vanished_is_there_again_once_heard() {
+        let now = Instant::now();
+        let mut session = vanished(&[1], now);
+        assert_eq!(session.state(), CallState::Waiting);
+        assert!(session.has_vanished(1));
+        assert!(session.vanishing(now + RECONNECT_TIMEOUT).is_empty());
+        assert!(!session.connection_changed(1, &states("failed"), now));
+        session.participant_back(1);
+        assert_eq!(session.state(), CallState::Waiting);
+        assert!(session.connection_changed(1, &states("connected"), now));
+        assert_eq!(session.state(), CallState::Connected);
+        assert!(!session.connection_changed(1, &states("connected"), now));
+    }
+
+    #[test]
+    fn who_vanished_is_waited_for_like_anybody() {
+        let now = Instant::now();
+        let mut session = vanished(&[1, 2], now);
+        assert_eq!(session.state(), CallState::Connected);
+        assert_eq!(session.overdue(now + RECONNECT_TIMEOUT), vec![1]);
+        session.participant_left(1, Departure::Lost);
+        assert!(!session.has(1));
+    }
+
+    #[test]
+    fn who_vanished_and_then_hung_up_has_left() {
+        let now = Instant::now();
+        let mut lost = vanished(&[1], now);
+        lost.server_away(true);
+        lost.participant_left(1, Departure::Lost);
+        assert_eq!(lost.state(), CallState::Waiting);
+
+        let mut left = vanished(&[1], now);
+        left.participant_left(1, Departure::Left);
+        let ended = CallState::Ended {
+            reason: EndReason::EveryoneLeft,
+        };
+        assert_eq!(left.state(), ended);
+    }
+
+    #[test]
+    fn without_a_server_nobody_who_vanished_is_waited_for() {
+        let now = Instant::now();
+        let mut session = vanished(&[1], now);
+        session.server_lost();
+        let lost = CallState::Ended {
+            reason: EndReason::ServerLost,
+        };
+        assert_eq!(session.state(), lost);
     }
 
     #[test]
@@ -404,7 +528,7 @@ mod tests {
         assert!(session.stays_without_seat(1));
         assert!(!session.stays_without_seat(2));
         session.connection_changed(1, &states("failed"), now);
-        assert_eq!(session.overdue(now + PRESUMED_GONE), vec![1]);
+        assert_eq!(session.vanishing(now + PRESUMED_GONE), vec![1]);
     }
 
     #[test]
@@ -426,6 +550,14 @@ mod tests {
     }
 
     #[test]
+    fn a_server_cannot_make_up_people_without_end() {
+        let now = Instant::now();
+        let mut session = in_room(&[], now);
+        let taken = (2..10_000).filter(|id| session.participant_joined(*id, now));
+        assert_eq!(taken.count(), MAX_OTHERS);
+    }
+
+    #[test]
     fn one_of_three_leaving_changes_nothing_for_the_others() {
         let now = Instant::now();
         let mut session = in_room(&[1, 2], now);
@@ -441,7 +573,7 @@ mod tests {
         /// stays ended until the next one begins.
         #[test]
         fn any_order_of_events_keeps_the_session_sound(
-            events in proptest::collection::vec((0_u8..11, 1_u32..5, 0_u64..90), 0..80),
+            events in proptest::collection::vec((0_u8..12, 1_u32..5, 0_u64..90), 0..80),
         ) {
             let mut now = Instant::now();
             let mut session = in_room(&[], now);
@@ -452,13 +584,17 @@ mod tests {
                     0 => { session.participant_joined(id, now); }
                     1 => { session.participant_left(id, Departure::Left); }
                     2 => { session.participant_left(id, Departure::Lost); }
-                    3 => session.connection_changed(id, &states("connected"), now),
-                    4 => session.connection_changed(id, &states("failed"), now),
+                    3 => { session.connection_changed(id, &states("connected"), now); }
+                    4 => { session.connection_changed(id, &states("failed"), now); }
                     5 => session.server_lost(),
                     6 => session.server_away(id > 2),
                     7 => session.server_back(),
                     8 => session.participant_away(id, seconds > 40),
                     9 => session.rejoined(),
+                    10 => for id in session.vanishing(now) {
+                        session.vanish(id);
+                        prop_assert!(ended || session.has_vanished(id) || !session.in_call());
+                    },
                     _ => for id in session.overdue(now) {
                         prop_assert!(session.participant_left(id, Departure::Lost));
                     },

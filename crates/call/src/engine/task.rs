@@ -64,8 +64,8 @@ pub(super) const ANSWERS: Role = Role {
     offers_first: false,
 };
 
-/// What comes from below. The number is that of the call it belongs to: reports of a call that is
-/// over are ignored.
+/// What comes from below. The number is that of the call, or of our seat, that it belongs to: reports
+/// of a call that is over, or of a connection of a former seat, are ignored.
 pub(super) enum Input {
     Link(u64, LinkOutput),
     Participant(u64, ParticipantId, ParticipantOutput),
@@ -106,7 +106,9 @@ pub(super) struct EngineTask {
     /// Where it belongs to, once we have a seat.
     pub(super) room: Option<Room>,
     pub(super) verification: Option<Verification>,
-    pub(super) call: u64,
+    call: u64,
+    /// Seats that we had so far.
+    pub(super) seats: u64,
     pub(super) ice_servers: IceServers,
     pub(super) transport: TransportConfig,
     /// Our picture now, and as the others were told.
@@ -153,6 +155,7 @@ impl EngineTask {
             room: None,
             verification: None,
             call: 0,
+            seats: 0,
             ice_servers: IceServers::new(config.ice_servers),
             transport: TransportConfig {
                 relay_only: config.relay_only,
@@ -320,7 +323,7 @@ impl EngineTask {
     async fn input(&mut self, input: Input) {
         match input {
             Input::Link(call, output) if call == self.call => self.link_output(output).await,
-            Input::Participant(call, id, output) if call == self.call => {
+            Input::Participant(seat, id, output) if seat == self.seats => {
                 self.participant_output(id, output).await;
             }
             Input::Link(..) | Input::Participant(..) => {}
@@ -377,6 +380,7 @@ impl EngineTask {
             return;
         };
         link.joined(joined.sender);
+        self.seats += 1;
         self.signaling = SignalingLinkState::Joined;
         self.own_id = Some(joined.seat.participant);
         let lifetime = joined.seat.ice_servers_lifetime;
@@ -412,16 +416,16 @@ impl EngineTask {
         self.transport.local_addresses == LocalAddresses::NetworkAndLoopback
     }
 
-    /// Our seat was given up while we could not be reached, and we have another. The others have
-    /// dropped us with it: everything begins anew, in the same room.
+    /// Our seat was given up while we could not be reached, and we have another: everything begins
+    /// anew, in the same room. The old connections go without a goodbye: whoever still has one is not
+    /// to think that we hung up.
     async fn rejoined(&mut self, seat: &Seat) {
+        self.seats += 1;
         self.signaling = SignalingLinkState::Joined;
         self.own_id = Some(seat.participant);
         self.ice_servers
             .hand_out(&seat.ice_servers, seat.ice_servers_lifetime, Instant::now());
-        for (_, participant) in std::mem::take(&mut self.participants) {
-            participant.hang_up();
-        }
+        self.participants.clear();
         self.session.rejoined();
         self.begin_verification();
         for id in seat.others() {
@@ -467,6 +471,24 @@ impl EngineTask {
         }
     }
 
+    /// Nothing is heard of somebody, and their program seems to have died: they are gone for whoever
+    /// looks. If it was only a bad moment, their connection comes back by itself.
+    fn vanish(&mut self, id: ParticipantId) {
+        self.session.vanish(id);
+        if let Some(participant) = self.participants.get(&id) {
+            let name = participant.name().to_owned();
+            self.emit(CallEvent::ParticipantLeft { id, name });
+        }
+    }
+
+    /// Those who are in the call, as far as is known.
+    fn present(&self) -> impl Iterator<Item = (ParticipantId, &Participant)> {
+        let participants = self.participants.iter();
+        participants
+            .map(|(id, participant)| (*id, participant))
+            .filter(|(id, _)| !self.session.has_vanished(*id))
+    }
+
     /// There is no connection to somebody, or none any more. With nobody else there, that ends a call
     /// that never stood; but a stranger who comes in and is not verified ends nothing.
     fn given_up(&mut self, id: ParticipantId) {
@@ -486,8 +508,9 @@ impl EngineTask {
             .map(|participant| participant.name().to_owned());
         // Who was never in the call does not end it by leaving the room.
         let departure = name.as_ref().map_or(Departure::Lost, |_| departure);
+        let told_already = self.session.has_vanished(id);
         self.session.participant_left(id, departure);
-        if let Some(name) = name {
+        if let Some(name) = name.filter(|_| !told_already) {
             self.emit(CallEvent::ParticipantLeft { id, name });
         }
     }
@@ -508,8 +531,11 @@ impl EngineTask {
                     .await;
             }
             ParticipantOutput::States(states) => {
-                self.session.connection_changed(id, &states, Instant::now());
+                let back = self.session.connection_changed(id, &states, Instant::now());
                 participant.set_states(states);
+                if back {
+                    self.emit(CallEvent::ParticipantJoined { id });
+                }
                 self.adapt();
             }
             ParticipantOutput::Reconnecting(reconnecting) => {
@@ -597,6 +623,9 @@ impl EngineTask {
         if let Some(verification) = &mut self.verification {
             let outputs = verification.tick(Instant::now());
             self.verify(outputs).await;
+        }
+        for id in self.session.vanishing(Instant::now()) {
+            self.vanish(id);
         }
         for id in self.session.overdue(Instant::now()) {
             self.given_up(id);
@@ -713,17 +742,16 @@ impl EngineTask {
         Levels {
             local: self.local.audio.level(),
             participants: self
-                .participants
-                .iter()
-                .map(|(id, participant)| (*id, participant.level()))
+                .present()
+                .map(|(id, participant)| (id, participant.level()))
                 .collect(),
         }
     }
 
     async fn stats(&self) -> StatsReport {
         let mut participants = Vec::with_capacity(self.participants.len());
-        for (id, participant) in &self.participants {
-            participants.push(participant.stats(*id, &self.local).await);
+        for (id, participant) in self.present() {
+            participants.push(participant.stats(id, &self.local).await);
         }
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         StatsReport {
@@ -735,7 +763,7 @@ impl EngineTask {
     /// Where the call stands, for whom a stranger that is still to be verified is not there yet.
     fn state(&self) -> CallState {
         let state = self.session.state();
-        if state != CallState::Connecting || !self.participants.is_empty() {
+        if state != CallState::Connecting || self.present().next().is_some() {
             return state;
         }
         let own = self.own_id.unwrap_or_default();
@@ -780,9 +808,8 @@ impl EngineTask {
             invite: self.invite.clone(),
             code_retired: self.retired(),
             participants: self
-                .participants
-                .iter()
-                .map(|(id, participant)| participant.view(*id))
+                .present()
+                .map(|(id, participant)| participant.view(id))
                 .collect::<Vec<ParticipantView>>(),
             local: self.local.view().clone(),
             signaling: self.signaling,

@@ -75,7 +75,7 @@ impl EngineTask {
         let joined_later = self.own_id.is_some_and(|own| own > id);
         let role = if joined_later { OFFERS } else { ANSWERS };
         self.transport.ice_servers = self.ice_servers.all();
-        let (inputs, call) = (self.inputs.clone(), self.call);
+        let (inputs, seat) = (self.inputs.clone(), self.seats);
         let participant = Participant::start(
             role,
             Some(fingerprint),
@@ -84,7 +84,7 @@ impl EngineTask {
             move |output| {
                 let inputs = inputs.clone();
                 async move {
-                    let _ = inputs.send(Input::Participant(call, id, output)).await;
+                    let _ = inputs.send(Input::Participant(seat, id, output)).await;
                 }
             },
         );

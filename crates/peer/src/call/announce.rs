@@ -1,7 +1,7 @@
 //! What is told on standard output while a call goes on: the code, who comes and goes, how the
 //! call stands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ahoy_call::view::{CallState, CallView, ParticipantId, ParticipantView};
@@ -20,7 +20,6 @@ pub(super) struct Announcer {
     /// Connected, name not yet known.
     nameless: BTreeMap<ParticipantId, Instant>,
     present: BTreeMap<ParticipantId, String>,
-    known: BTreeSet<ParticipantId>,
 }
 
 impl Announcer {
@@ -75,7 +74,7 @@ impl Announcer {
 
     fn arrival(&mut self, participant: &ParticipantView, now: Instant) -> Option<String> {
         let id = participant.id;
-        if self.known.contains(&id) || participant.states.connection != "connected" {
+        if self.present.contains_key(&id) || participant.states.connection != "connected" {
             return None;
         }
         let since = *self.nameless.entry(id).or_insert(now);
@@ -88,7 +87,6 @@ impl Announcer {
             participant.name.clone()
         };
         self.nameless.remove(&id);
-        self.known.insert(id);
         self.present.insert(id, name.clone());
         Some(format!("Joined: {name}"))
     }
@@ -189,5 +187,6 @@ mod tests {
                 "Waiting for others."
             ]
         );
+        assert_eq!(at(8000, &named), ["Connected.", "Joined: Mira"]);
     }
 }
