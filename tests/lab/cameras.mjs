@@ -1,9 +1,10 @@
 // Emulated V4L2 cameras for the programs under test (see v4l2/cameras.c): the device API's calls,
 // answered by a library of ours inside the process. No kernel driver takes part.
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { folder, labFolder, repository } from './paths.mjs';
+import { library } from './library.mjs';
+import { folder, labFolder } from './paths.mjs';
 import { check } from './process.mjs';
 import { clip } from './y4m.mjs';
 
@@ -18,19 +19,6 @@ export const JPEG_CAMERA = { name: 'Lab JPEG Camera', modes: ['MJPG 1280x720 30'
 
 /** A camera or grabber for television's 29.97 frames per second, which has no other rate. */
 export const TELEVISION_CAMERA = { name: 'Lab Grabber', modes: ['YUYV 1280x720 30000/1001'] };
-
-/** Compiles the library into cargo's target folder when the source is newer. */
-async function library() {
-  const source = path.join(repository, 'tests/lab/v4l2/cameras.c');
-  const built = path.join(folder(labFolder), 'libcameras.so');
-  if (!existsSync(built) || statSync(built).mtimeMs < statSync(source).mtimeMs) {
-    const unfinished = `${built}.${process.pid}`;
-    await check('cc', ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-o', unfinished, source,
-      '-ldl', '-lpthread'], { timeoutMs: 60_000 });
-    renameSync(unfinished, built);
-  }
-  return built;
-}
 
 /** The stamped clip as JPEG pictures, made when they are not there yet. */
 async function jpegs(width, height) {
@@ -48,7 +36,7 @@ async function jpegs(width, height) {
 export async function emulateCameras(lab, cameras = [USUAL_CAMERA], name = 'cameras') {
   const control = lab.file(name);
   mkdirSync(control, { recursive: true });
-  const emulated = new Cameras(control, { AHOY_LAB_CAMERAS: control, LD_PRELOAD: await library() });
+  const emulated = new Cameras(control, { AHOY_LAB_CAMERAS: control, LD_PRELOAD: await library('v4l2/cameras.c') });
   for (const [number, camera] of cameras.entries()) await emulated.add(number, camera);
   return emulated;
 }
