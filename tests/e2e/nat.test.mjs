@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { Lab } from '../lab/lab.mjs';
-import { Internet, MANAGEMENT, SIGNALING } from '../lab/nat.mjs';
+import { ICE_SERVERS_V6, Internet, MANAGEMENT, SIGNALING } from '../lab/nat.mjs';
 import { callBetween, startCall } from '../lab/nat-call.mjs';
 import { sleep } from '../lab/process.mjs';
 
@@ -21,6 +21,8 @@ for (const [kindA, kindB, pathsA] of [
   ['ipv6Only', 'ipv6Only', DIRECT],
   ['ipv6Only', 'portRestricted', ['relay/udp']],
   ['doubleNat', 'portRestricted', DIRECT],
+  ['dualStack', 'ipv6Only', DIRECT],
+  ['dualStack', 'portRestricted', DIRECT],
 ]) {
   test(`${kindA} calls ${kindB}`, { timeout: 120_000 }, async (t) => {
     const [a, b] = await callBetween(new Lab(t), kindA, kindB, { signaling: SIGNALING });
@@ -37,6 +39,18 @@ test('always relayed, although both could reach each other', { timeout: 120_000 
   // A check that comes through the relay may be faster than the candidate by way of the server.
   assert.ok(['relay', 'prflx'].includes(b.remote), b.remote);
 });
+
+// Whoever has IPv4 alone cannot ask this server where they are, so a relay lets in only who has no NAT.
+for (const [kindA, kindB, ...args] of [
+  ['ipv6Only', 'none'],
+  ['dualStack', 'dualStack', '--relay-only'],
+]) {
+  test(`${kindA} calls ${kindB} with a server that has IPv6 alone`, { timeout: 120_000 }, async (t) => {
+    const [a, b] = await callBetween(new Lab(t), kindA, kindB, { signaling: SIGNALING, iceServers: ICE_SERVERS_V6, args: [args, args] });
+    t.diagnostic(`${a.path} and ${b.path}, connected after ${Math.round(a.connectedMs)} ms`);
+    assert.equal(a.path, 'relay/udp');
+  });
+}
 
 test('a computer that moves to another network goes on talking', { timeout: 120_000 }, async (t) => {
   const lab = new Lab(t);

@@ -11,13 +11,16 @@ const LIMIT_MS = 45_000;
 
 const DEVICES = ['--camera', 'pattern', '--microphone', 'tone', '--speaker', 'none', '--resolution', '320x180@15'];
 
-/** Starts a call between the homes: the first one calls, the second one joins. `signaling`: one URL, or one per home. */
-export async function startCall(lab, internet, { signaling, args = [[], []], seconds } = {}) {
+/**
+ * Starts a call between the homes: the first one calls, the second one joins. `signaling`: one URL, or one per home.
+ * `iceServers`: what both are told instead of all ways to the server.
+ */
+export async function startCall(lab, internet, { signaling, args = [[], []], seconds, iceServers } = {}) {
   const stats = [lab.file('a.json'), lab.file('b.json')];
   const common = (home) => ['--server', [signaling].flat().at(home) ?? signaling, ...DEVICES, '--stats', stats[home], ...args[home]];
-  const caller = internet.peer(0, ['call', '--name', 'ann', ...common(0)], { label: 'ann' });
+  const caller = internet.peer(0, ['call', '--name', 'ann', ...common(0)], { label: 'ann', iceServers });
   const code = (await caller.output(CODE, 20_000))[0];
-  const joiner = internet.peer(1, ['join', code, '--name', 'ben', ...common(1), ...(seconds ? ['--duration', `${seconds}s`] : [])], { label: 'ben' });
+  const joiner = internet.peer(1, ['join', code, '--name', 'ben', ...common(1), ...(seconds ? ['--duration', `${seconds}s`] : [])], { label: 'ben', iceServers });
   return { caller, joiner, stats };
 }
 
@@ -25,9 +28,9 @@ export async function startCall(lab, internet, { signaling, args = [[], []], sec
  * A whole call between two kinds of homes. Returns what each side saw:
  * `{ path, connectedMs, pictureMs }`, counted from the moment it knew of the other.
  */
-export async function callBetween(lab, kindA, kindB, { signaling, args } = {}) {
+export async function callBetween(lab, kindA, kindB, { signaling, args, iceServers } = {}) {
   const internet = await Internet.start(lab, kindA, kindB);
-  const { caller, joiner, stats } = await startCall(lab, internet, { signaling, args, seconds: SECONDS });
+  const { caller, joiner, stats } = await startCall(lab, internet, { signaling, args, iceServers, seconds: SECONDS });
   const ends = await Promise.all([joiner.end(LIMIT_MS), caller.end(LIMIT_MS)]);
   const problem = () => `${kindA} × ${kindB}\n${caller.describe()}\n${joiner.describe()}\n${internet.turn.describe().slice(0, 3000)}`;
   if (ends.some(({ code }) => code !== 0)) throw new Error(problem());

@@ -21,6 +21,7 @@ export const NETWORKS = {
   udpBlocked: 'UDP blocked',
   only443: 'only TCP 443',
   ipv6Only: 'IPv6 only',
+  dualStack: 'IPv4 and IPv6',
   doubleNat: 'double NAT',
 };
 
@@ -37,9 +38,13 @@ export const ICE_SERVERS = [
   'turns:turn.lab:443',
 ];
 
+/** A server that has no other address than one of IPv6. */
+export const ICE_SERVERS_V6 = ICE_SERVERS.map((url) => url.replace('turn.lab', 'turn6.lab'));
+
 const HOSTS = `127.0.0.1 localhost
 198.51.100.1 turn.lab
 2001:db8:1::1 turn.lab
+2001:db8:1::1 turn6.lab
 198.51.100.3 signal.lab
 2001:db8:1::3 signal.lab
 `;
@@ -135,6 +140,10 @@ const RULES = {
   chain block { type filter hook forward priority -1; iifname "lan" tcp dport != 443 drop; iifname "lan" meta l4proto != tcp drop; }${CLOSED}
 }`,
   doubleNat: (addresses) => RULES.portRestricted(addresses),
+  // Nobody translates IPv6, but nobody gets in unasked either.
+  dualStack: (addresses) => `${RULES.portRestricted(addresses)}
+table ip6 wall {${CLOSED}
+}`,
 };
 
 /** One home: a computer behind a router, or two. */
@@ -167,14 +176,14 @@ class Home {
       inner.nft(RULES.portRestricted({}));
     }
     router.ip('route', 'add', 'default', 'via', '198.51.100.1');
-    if (kind === 'ipv6Only') {
+    if (kind === 'ipv6Only' || kind === 'dualStack') {
       inner.ip('address', 'add', `2001:db8:a${number}::1/64`, 'dev', 'lan', 'nodad');
-      this.computer.ip('address', 'add', `2001:db8:a${number}::2/64`, 'dev', 'net', 'nodad');
-      this.computer.ip('-6', 'route', 'add', 'default', 'via', `2001:db8:a${number}::1`);
+      this.useV6(true);
       internet.ip('-6', 'route', 'add', `2001:db8:a${number}::/64`, 'via', wan6);
       const other = number === 1 ? 2 : 1;
       router.ip('-6', 'route', 'add', `2001:db8:a${other}::/64`, 'via', `2001:db8:1::${other * 10}`);
-    } else {
+    }
+    if (kind !== 'ipv6Only') {
       inner.ip('address', 'add', `${gateway}/${bits}`, 'dev', 'lan');
       this.use(home, bits);
       if (kind === 'none') internet.ip('route', 'add', `203.0.113.${number * 16}/28`, 'via', wan);
@@ -188,6 +197,12 @@ class Home {
     this.computer.ip('-4', 'address', 'flush', 'dev', 'net');
     this.computer.ip('address', 'add', `${address}/${bits}`, 'dev', 'net');
     this.computer.ip('route', 'replace', 'default', 'via', this.gateway);
+  }
+
+  /** Gives the computer its address of IPv6, or takes it away. */
+  useV6(there) {
+    this.computer.ip('-6', 'address', there ? 'replace' : 'delete', `2001:db8:a${this.number}::2/64`, 'dev', 'net', ...(there ? ['nodad'] : []));
+    if (there) this.computer.ip('-6', 'route', 'replace', 'default', 'via', `2001:db8:a${this.number}::1`);
   }
 
   /** Plugs the cable in or pulls it. */
@@ -267,7 +282,7 @@ function certificate(lab) {
   const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   run('openssl', ['req', '-x509', ...ec, '-keyout', authorityKey, '-out', authority, '-days', '2', '-subj', '/CN=Ahoy lab']);
   run('openssl', ['req', ...ec, '-keyout', key, '-out', request, '-subj', '/CN=turn.lab']);
-  writeFileSync(extensions, 'subjectAltName=DNS:turn.lab\n');
+  writeFileSync(extensions, 'subjectAltName=DNS:turn.lab,DNS:turn6.lab\n');
   run('openssl', ['x509', '-req', '-in', request, '-CA', authority, '-CAkey', authorityKey, '-CAcreateserial', '-days', '2', '-extfile', extensions, '-out', own]);
   return authority;
 }
