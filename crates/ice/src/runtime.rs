@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +20,7 @@ use webrtc::runtime::{
 };
 
 use crate::placeholder::Endpoints;
-use crate::server::IceServer;
+use crate::server::{IceServer, ServerTransport};
 use crate::status::ServerStatus;
 use crate::stream::shared::Shared;
 use crate::stream::socket::IceSocket;
@@ -57,6 +57,12 @@ impl IceRuntime {
     /// How the servers answer.
     pub fn server_statuses(&self) -> Vec<ServerStatus> {
         self.shared.statuses()
+    }
+
+    /// Where a relay's stream over TCP or TLS begins on this computer. The crate takes it for the
+    /// address of one of its sockets, and the system chooses it.
+    pub fn stream_address(&self, transport: ServerTransport) -> Option<IpAddr> {
+        self.shared.stream_address(transport)
     }
 
     /// Lets the connection's task go round once more before it sleeps. To be called from within

@@ -514,7 +514,7 @@ impl Transport {
     }
 
     /// Where the selected path begins on this computer, as far as that is known: the address of
-    /// its socket (the base of its local candidate, RFC 8445 section 4).
+    /// its socket (the base of its local candidate, RFC 8445 section 4) or stream.
     pub async fn local_address(&self) -> Option<IpAddr> {
         self.candidate_pair().await?.local_address
     }
@@ -556,30 +556,27 @@ impl Transport {
             _ => None,
         });
         let local_type = candidate_type(&pair.local_candidate_id);
+        let relay = self.relay_transport(&local_type);
+        let stream = relay.and_then(|transport| self.0.ice_runtime.stream_address(transport));
         let measured = pair.current_round_trip_time > 0.0;
         Some(CandidatePairStats {
             current_round_trip_time: measured.then_some(pair.current_round_trip_time),
             available_outgoing_bitrate: self.0.congestion.estimate().lasting,
             bytes_sent: pair.bytes_sent,
             bytes_received: pair.bytes_received,
-            local_address: local,
-            relay_protocol: self.relay_protocol(&local_type),
+            local_address: stream.or(local),
+            relay_protocol: relay.map(relay_protocol),
             local_candidate_type: local_type,
             remote_candidate_type: candidate_type(&pair.remote_candidate_id),
         })
     }
 
     /// How the relay is reached; there is one transport at a time, the best that was given.
-    fn relay_protocol(&self, local_type: &str) -> Option<&'static str> {
+    fn relay_transport(&self, local_type: &str) -> Option<ServerTransport> {
         let relaying = self.server_statuses().into_iter().filter(|status| {
             status.relays() && status.state == ServerState::Allocated && local_type == "relay"
         });
-        let transport = relaying.map(|status| status.transport()).min()?;
-        Some(match transport {
-            ServerTransport::Udp => "udp",
-            ServerTransport::Tcp => "tcp",
-            ServerTransport::Tls => "tls",
-        })
+        relaying.map(|status| status.transport()).min()
     }
 
     fn own<T>(&self, result: rtc::shared::error::Result<T>) -> Result<T, TransportError> {
@@ -591,6 +588,15 @@ impl Transport {
             return TransportError::Closed;
         }
         error
+    }
+}
+
+/// `relayProtocol` of webrtc-stats section 8.9.
+const fn relay_protocol(transport: ServerTransport) -> &'static str {
+    match transport {
+        ServerTransport::Udp => "udp",
+        ServerTransport::Tcp => "tcp",
+        ServerTransport::Tls => "tls",
     }
 }
 

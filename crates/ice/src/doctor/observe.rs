@@ -240,7 +240,7 @@ async fn allocate_over_stream(server: &IceServer, uri: &IceUri, roots: &ExtraRoo
     };
     let begun = Instant::now();
     let stream = match dial(&TokioRuntime, endpoint, true, roots).await {
-        Ok(stream) => stream,
+        Ok(dialed) => dialed.stream,
         Err(DialError::Unresolved) => return ProbeResult::Unresolved,
         Err(DialError::Unreachable) => return ProbeResult::Unreachable,
         Err(DialError::BadCertificate) => return ProbeResult::BadCertificate,

@@ -1,12 +1,14 @@
-//! One stream to one TURN server: dialed when it is time, used until it breaks, dialed again when
-//! an allocation is asked for again.
+//! One stream to one TURN server: dialed and used when it is time, until it breaks; dialed again
+//! when an allocation is asked for again.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -16,7 +18,7 @@ use webrtc::runtime::Runtime;
 
 use super::framing::{Deframer, FramingError, MAX_MESSAGE_BYTES, frame};
 use super::shared::Shared;
-use super::start::Start;
+use super::start::{Start, Step};
 use super::tls::{self, ExtraRoots};
 use crate::placeholder::Endpoint;
 use crate::server::ServerTransport;
@@ -39,6 +41,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(6);
 /// How long resolving may take before the server counts as unknown.
 pub(super) const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+/// After so long without an answer the next address is tried beside it (RFC 8305 section 8).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
 /// Between two attempts, at first and at most.
@@ -51,6 +55,13 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// An open stream.
+pub(crate) struct Dialed {
+    pub(crate) stream: Box<dyn Duplex>,
+    /// The address of this computer that it goes out from.
+    pub(crate) local: Option<IpAddr>,
+}
 
 /// Why there is no stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,28 +81,35 @@ impl From<DialError> for ServerState {
     }
 }
 
-/// Resolves, connects and shakes hands; an address of the preferred family is tried first.
+/// Resolves, connects and shakes hands; an address of the preferred family is tried first, and the
+/// next one beside it when it is slow (RFC 8305).
 pub(crate) async fn dial(
     runtime: &dyn Runtime,
     endpoint: &Endpoint,
     prefer_v4: bool,
     roots: &ExtraRoots,
-) -> Result<Box<dyn Duplex>, DialError> {
+) -> Result<Dialed, DialError> {
     let addresses = resolve(runtime, endpoint, prefer_v4).await;
-    if addresses.is_empty() {
-        return Err(DialError::Unresolved);
-    }
-    let mut problem = DialError::Unreachable;
-    for address in addresses.into_iter().take(MAX_ADDRESSES) {
-        match dial_address(endpoint, address, roots).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => problem = error,
+    let mut untried = addresses.into_iter().take(MAX_ADDRESSES);
+    let mut problem = DialError::Unresolved;
+    let mut trying = FuturesUnordered::new();
+    loop {
+        if let Some(address) = untried.next() {
+            trying.push(dial_address(endpoint, address, roots));
+        }
+        tokio::select! {
+            tried = trying.next() => match tried {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => problem = error,
+                None => return Err(problem),
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS), if untried.len() > 0 => {}
         }
     }
-    Err(problem)
 }
 
-/// The addresses of a server, those of the preferred family first; none when it is unknown.
+/// The addresses of a server, both families in turn, the preferred one first; none when it is
+/// unknown.
 pub(crate) async fn resolve(
     runtime: &dyn Runtime,
     endpoint: &Endpoint,
@@ -103,19 +121,28 @@ pub(crate) async fn resolve(
         return vec![address];
     }
     let resolving = tokio::time::timeout(RESOLVE_LIMIT, runtime.resolve_host(&host));
-    let mut addresses = match resolving.await {
+    let addresses = match resolving.await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(_)) | Err(_) => Vec::new(),
     };
-    addresses.sort_by_key(|address| address.is_ipv4() != prefer_v4);
-    addresses
+    in_turn(addresses, prefer_v4)
+}
+
+/// RFC 8305 section 4: should one family lead nowhere, the other must not wait for all of it.
+fn in_turn(addresses: Vec<SocketAddr>, prefer_v4: bool) -> Vec<SocketAddr> {
+    let (preferred, other): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv4() == prefer_v4);
+    let rounds = 0..preferred.len().max(other.len());
+    let both = rounds.flat_map(|round| [preferred.get(round), other.get(round)]);
+    both.flatten().copied().collect()
 }
 
 async fn dial_address(
     endpoint: &Endpoint,
     address: SocketAddr,
     roots: &ExtraRoots,
-) -> Result<Box<dyn Duplex>, DialError> {
+) -> Result<Dialed, DialError> {
     let connecting = async {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
@@ -130,8 +157,10 @@ async fn dial_address(
     let Ok(Ok(stream)) = connected else {
         return Err(DialError::Unreachable);
     };
+    let local = stream.local_addr().ok().map(|address| address.ip());
     if endpoint.transport != ServerTransport::Tls {
-        return Ok(Box::new(stream));
+        let stream = Box::new(stream);
+        return Ok(Dialed { stream, local });
     }
     let name =
         ServerName::try_from(endpoint.host.clone()).map_err(|_| DialError::BadCertificate)?;
@@ -147,7 +176,10 @@ async fn dial_address(
     };
     let handshake = TlsConnector::from(config).connect(name, stream);
     match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Ok(stream)) => {
+            let stream = Box::new(stream);
+            Ok(Dialed { stream, local })
+        }
         Ok(Err(error)) if is_certificate_error(&error) => Err(DialError::BadCertificate),
         Ok(Err(_)) | Err(_) => Err(DialError::Unreachable),
     }
@@ -180,20 +212,28 @@ impl StreamTask {
         let mut pause = FIRST_PAUSE;
         // A request for an allocation, not some late message of an old one.
         while let Some(request) = self.next_request().await {
-            let Some(request) = self.wait_for_turn(request).await else {
+            let Some(request) = self.wait_for(Step::Dial, request).await else {
                 return;
             };
             let runtime = Arc::clone(self.shared.runtime());
             let roots = self.shared.roots().clone();
             let dialed = dial(&*runtime, &self.endpoint, self.prefer_v4, &roots).await;
             let problem = match dialed {
-                Ok(stream) => match self.pump(stream, request).await {
-                    Ended::Released => return,
-                    Ended::Broken => {
-                        pause = FIRST_PAUSE;
-                        DialError::Unreachable
+                // The socket has gone meanwhile.
+                Ok(_) if self.outgoing.is_closed() => return,
+                Ok(Dialed { stream, local }) => {
+                    self.shared.opened(self.index, local);
+                    let Some(request) = self.wait_for(Step::Ask, request).await else {
+                        return;
+                    };
+                    match self.pump(stream, request).await {
+                        Ended::Released => return,
+                        Ended::Broken => {
+                            pause = FIRST_PAUSE;
+                            DialError::Unreachable
+                        }
                     }
-                },
+                }
                 Err(problem) => problem,
             };
             tracing::info!(
@@ -217,18 +257,17 @@ impl StreamTask {
         }
     }
 
-    /// Waits for the time to dial. The request is repeated meanwhile: the newest is given back.
-    /// `None` when nobody sends any more.
-    async fn wait_for_turn(&mut self, mut request: Bytes) -> Option<Bytes> {
+    /// Waits for the time to do this. The request is repeated meanwhile: the newest is given back.
+    /// `None` when nobody sends any more, or a better relay makes the stream needless: that one
+    /// stays as long as the socket.
+    async fn wait_for(&mut self, step: Step, mut request: Bytes) -> Option<Bytes> {
         let mut changes = self.shared.start_changes();
         loop {
             changes.mark_unchanged();
-            let start = self.shared.start(self.endpoint.transport);
-            let until = match start {
+            let until = match self.shared.start(step, self.endpoint.transport) {
                 Start::Now => return Some(request),
                 Start::At(at) => at.saturating_duration_since(Instant::now()),
-                // Until something changes.
-                Start::Never => Duration::MAX,
+                Start::Never => return None,
             };
             tokio::select! {
                 datagram = self.outgoing.recv() => request = datagram?,
@@ -296,5 +335,28 @@ async fn write(
             let _ = tokio::time::timeout(FAREWELL, stream.shutdown()).await;
             return Ended::Released;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_tried_in_turn() {
+        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
+            let parsed = texts.iter().map(|text| text.parse().expect("an address"));
+            parsed.collect()
+        };
+        let mixed = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1"]);
+        assert_eq!(
+            in_turn(mixed.clone(), true),
+            addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1", "[::3]:1"])
+        );
+        assert_eq!(
+            in_turn(mixed, false),
+            addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"])
+        );
+        assert!(in_turn(Vec::new(), true).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What the sockets of one connection share: servers, where their names lead, how they answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use webrtc::runtime::{AsyncUdpSocket, Runtime};
 
 use super::connection::resolve;
-use super::start::{Start, StartRule};
+use super::start::{Start, StartRule, Step};
 use super::tls::ExtraRoots;
 use crate::passes::Passes;
 use crate::placeholder::{Endpoint, Endpoints, placeholder};
@@ -37,6 +37,8 @@ struct State {
     /// Which socket has the stream of a server. TCP takes whichever way the system chooses, so a
     /// second one from another socket would be the same path again.
     streams: Vec<Weak<()>>,
+    /// Where the stream of a server begins on this computer.
+    stream_addresses: Vec<Option<IpAddr>>,
     /// The sockets there are.
     sockets: Vec<Weak<()>>,
 }
@@ -83,6 +85,7 @@ impl Shared {
                 trackers: vec![Tracker::default(); count],
                 names: (0..count).map(|_| Name::default()).collect(),
                 streams: (0..count).map(|_| Weak::new()).collect(),
+                stream_addresses: vec![None; count],
                 sockets: Vec::new(),
             }),
             start_changed: watch::Sender::default(),
@@ -190,8 +193,32 @@ impl Shared {
         }
     }
 
-    pub(super) fn start(&self, transport: ServerTransport) -> Start {
-        self.state().start.decide(transport, Instant::now())
+    /// The stream of a server is open, from this address of ours.
+    pub(super) fn opened(&self, index: usize, local: Option<IpAddr>) {
+        let Some(endpoint) = self.endpoints.get(index) else {
+            return;
+        };
+        let mut state = self.state();
+        state.start.opened(endpoint.transport);
+        if let Some(address) = state.stream_addresses.get_mut(index) {
+            *address = local;
+        }
+        drop(state);
+        self.start_changed.send_replace(());
+    }
+
+    /// Where the stream begins that leads to the best relay over this transport.
+    pub(crate) fn stream_address(&self, transport: ServerTransport) -> Option<IpAddr> {
+        let state = self.state();
+        let mut servers = self.endpoints.iter().zip(&state.trackers);
+        let index = servers.position(|(endpoint, tracker)| {
+            endpoint.transport == transport && tracker.state() == ServerState::Allocated
+        })?;
+        *state.stream_addresses.get(index)?
+    }
+
+    pub(super) fn start(&self, step: Step, transport: ServerTransport) -> Start {
+        self.state().start.decide(step, transport, Instant::now())
     }
 
     pub(super) fn start_changes(&self) -> watch::Receiver<()> {
