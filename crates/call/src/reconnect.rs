@@ -11,10 +11,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::transport::Transport;
 use crate::view::ConnectionStates;
 
-/// Between two looks at the clock.
-const TICK: Duration = Duration::from_millis(250);
+/// Between two looks at the clock and the routes: some 20 µs each, and what a restart waits at most.
+const TICK: Duration = Duration::from_millis(100);
 /// Every so many looks it is asked where the path begins; it moves only with a restart.
-const PATH_TICKS: u32 = 8;
+const PATH_TICKS: u32 = 20;
 
 /// What is being tried while there is no path to somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,9 +14,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The network counts as settled so long after its last change: an interface gets its IPv4 and IPv6
-/// addresses one after the other.
-pub const SETTLE: Duration = Duration::from_millis(300);
+/// The network counts as settled so long after its last change: the old address goes, the new one
+/// comes and gets its routes one after the other.
+pub const SETTLE: Duration = Duration::from_millis(150);
 /// It is not waited for longer than this, should changes not end.
 pub const SETTLE_AT_MOST: Duration = Duration::from_secs(2);
 /// From one restart to the next, at first: gathering, an exchange of descriptions and checks on a
@@ -339,7 +339,7 @@ mod tests {
 
     use super::*;
 
-    const TICK: Duration = Duration::from_millis(250);
+    const TICK: Duration = Duration::from_millis(100);
 
     struct World {
         controller: RestartController,
@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(
             times,
             [
-                250, 4250, 12_250, 20_250, 28_250, 36_250, 44_250, 52_250, 60_000
+                100, 4100, 12_100, 20_100, 28_100, 36_100, 44_100, 52_100, 60_000
             ]
         );
         assert_eq!(decisions[0].1, Decision::Restart(Reason::NoConsent));
@@ -434,7 +434,7 @@ mod tests {
         world.addresses(&["10.1.1.7"]);
         assert_eq!(
             world.run(Duration::from_secs(3)),
-            [(500, Decision::Restart(Reason::AddressGone))]
+            [(200, Decision::Restart(Reason::AddressGone))]
         );
         assert_eq!(world.trying(), Some(Trying::NewPath { attempt: 1 }));
         world.ice(IceState::Checking);
@@ -456,7 +456,7 @@ mod tests {
         world.controller.route(true, world.now);
         assert_eq!(
             world.run(Duration::from_secs(2)),
-            [(500, Decision::Restart(Reason::NoConsent))]
+            [(200, Decision::Restart(Reason::NoConsent))]
         );
     }
 
@@ -477,7 +477,7 @@ mod tests {
         world.addresses(&["10.2.2.8"]);
         assert_eq!(
             world.run(Duration::from_secs(1)),
-            [(500, Decision::Restart(Reason::AddressGone))]
+            [(200, Decision::Restart(Reason::AddressGone))]
         );
     }
 
@@ -485,7 +485,7 @@ mod tests {
     fn changes_without_end_are_not_waited_for() {
         let mut world = World::connected();
         let mut decided = Vec::new();
-        for round in 0..12 {
+        for round in 0..30 {
             world.addresses(&[&format!("10.1.1.{}", round + 1)]);
             decided.extend(world.run(TICK));
         }
@@ -502,7 +502,7 @@ mod tests {
             }
             assert_eq!(
                 world.run(Duration::from_secs(2)),
-                [(250, Decision::Restart(Reason::Slept))]
+                [(100, Decision::Restart(Reason::Slept))]
             );
         }
         let mut world = World::connected();
@@ -525,7 +525,7 @@ mod tests {
         world.ice(IceState::Disconnected);
         assert_eq!(
             world.run(Duration::from_secs(2)),
-            [(750, Decision::Restart(Reason::NoConsent))],
+            [(800, Decision::Restart(Reason::NoConsent))],
             "the other one does nothing"
         );
     }

@@ -1,11 +1,9 @@
 //! Makes the crate's peer connection: codecs, packet chain, ICE settings, tracks.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahoy_ice::runtime::IceRuntime;
-use ahoy_ice::watch::is_usable;
 use ahoy_media::units::{AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{
@@ -22,7 +20,6 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::sdp::extmap::{SDES_MID_URI, TRANSPORT_CC_URI};
 use rtc::shared::error::Result;
-use rtc::shared::ifaces::ifaces;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
@@ -41,6 +38,7 @@ use super::interceptors::nack_pacing::NackPacing;
 use super::interceptors::rtx::RtxUnwrapper;
 use super::interceptors::rtx_sender::RtxSender;
 use super::interceptors::transport_feedback::TransportFeedback;
+use super::local_sockets::LocalSockets;
 use super::send::SendQueues;
 use super::stats::Streams;
 
@@ -128,7 +126,7 @@ pub(super) async fn build(
         .with_interceptor_registry(chain(parts))
         .with_runtime(runtime)
         .with_handler(handler)
-        .with_udp_addrs(bind_addresses(config.local_addresses))
+        .with_udp_addrs(vec![LocalSockets(config.local_addresses)])
         .build()
         .await?;
     Ok(Arc::new(connection))
@@ -360,30 +358,4 @@ fn setting_engine(config: &TransportConfig) -> SettingEngine {
         .with_discard_local_candidates_during_ice_restart(true)
         .with_srtp_replay_protection_window(SRTP_REPLAY_WINDOW)
         .build()
-}
-
-/// What the crate binds. It turns the unspecified address into those of all interfaces, at the
-/// start and at every ICE restart.
-fn bind_addresses(wanted: LocalAddresses) -> Vec<String> {
-    let loopback = "127.0.0.1:0".to_owned();
-    if wanted == LocalAddresses::Loopback {
-        return vec![loopback];
-    }
-    let usable: Vec<IpAddr> = ifaces()
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|interface| Some(interface.addr?.ip()))
-        .filter(|ip| is_usable(*ip))
-        .collect();
-    let mut addresses = Vec::new();
-    if usable.iter().any(IpAddr::is_ipv4) {
-        addresses.push("0.0.0.0:0".to_owned());
-    }
-    if usable.iter().any(IpAddr::is_ipv6) {
-        addresses.push("[::]:0".to_owned());
-    }
-    if addresses.is_empty() || wanted == LocalAddresses::NetworkAndLoopback {
-        addresses.push(loopback);
-    }
-    addresses
 }

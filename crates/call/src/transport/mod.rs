@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod handler;
 mod interceptors;
+mod local_sockets;
 mod send;
 mod sound_repairs;
 mod stats;
