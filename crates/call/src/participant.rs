@@ -31,7 +31,8 @@ use crate::stats::ParticipantStats;
 use crate::status::PeerMessage;
 
 use crate::transport::{
-    MediaReceiver, PathEstimate, Transport, TransportConfig, TransportEvent, TransportStats,
+    IceServer, MediaReceiver, PathEstimate, Transport, TransportConfig, TransportEvent,
+    TransportStats,
 };
 use crate::view::{ConnectionStates, ParticipantId, ParticipantView};
 
@@ -69,6 +70,7 @@ pub enum ParticipantOutput {
 enum Input {
     Description(Description),
     Candidate(Candidate),
+    IceServers(Vec<IceServer>),
     HangUp,
 }
 
@@ -149,6 +151,12 @@ impl Participant {
     /// A candidate from them.
     pub fn remote_candidate(&self, candidate: Candidate) {
         self.input(Input::Candidate(candidate));
+    }
+
+    /// The credentials that the STUN and TURN servers have from now on, for the next way that is
+    /// looked for.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
+        self.input(Input::IceServers(servers));
     }
 
     /// Says goodbye and closes the connection.
@@ -509,6 +517,11 @@ where
                     Some(Input::Candidate(candidate)) => {
                         let actions = self.negotiation.remote_candidate(candidate);
                         self.perform(&transport, actions).await;
+                    }
+                    Some(Input::IceServers(servers)) => {
+                        if let Err(error) = transport.set_ice_servers(&servers).await {
+                            tracing::warn!(%error, "other STUN and TURN servers are of no use");
+                        }
                     }
                     Some(Input::HangUp) => {
                         transport.send_data(PeerMessage::Bye.to_json());

@@ -296,6 +296,34 @@ async fn a_stream_that_breaks_is_replaced_by_a_restart() {
 }
 
 #[tokio::test]
+async fn a_restart_uses_the_credentials_that_were_told_last() {
+    for url in [Coturn::udp, Coturn::tls] {
+        let mut coturn = Coturn::start();
+        let url = [url(&coturn)];
+        let servers = vec![coturn.server(&url)];
+        let (mut a, mut b) = pair(
+            config(servers.clone(), &coturn, true),
+            config(servers, &coturn, true),
+        )
+        .await;
+        run(&mut a, &mut b, "connect", connected).await;
+        coturn.restart_for("later", "other");
+        let renewed = [coturn.server(&url)];
+        for peer in [&a, &b] {
+            let set = peer.transport.set_ice_servers(&renewed).await;
+            set.expect("the same server");
+        }
+        run(&mut a, &mut b, "the loss", |a, b| {
+            !a.connected() && !b.connected()
+        })
+        .await;
+        a.transport.restart_ice();
+        run(&mut a, &mut b, "connected again", connected).await;
+        sound_flows(&mut a, &mut b).await;
+    }
+}
+
+#[tokio::test]
 async fn servers_that_cannot_be_used_are_refused_at_once() {
     let (sender, _events) = tokio::sync::mpsc::channel(8);
     let config = TransportConfig {

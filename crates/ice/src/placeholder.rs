@@ -84,7 +84,8 @@ impl Endpoints {
         self.0.len()
     }
 
-    /// The servers as the crate is to be told: our names, everything over UDP.
+    /// The servers as the crate is to be told: our names, everything over UDP. What is not among
+    /// these ways is left out.
     pub(crate) fn for_crate(&self, servers: &[IceServer]) -> Vec<RTCIceServer> {
         let url = |uri: &IceUri| {
             let index = self.0.iter().position(|known| known.is(uri))?;
@@ -99,7 +100,7 @@ impl Endpoints {
             username: server.username.clone(),
             credential: server.credential.clone(),
         });
-        told.collect()
+        told.filter(|server| !server.urls.is_empty()).collect()
     }
 
     /// Which server a name of ours, with its port, stands for.
@@ -226,6 +227,18 @@ mod tests {
         ] {
             assert_eq!(endpoints.named(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_crate_gets_no_servers_that_are_unknown() {
+        let endpoints = Endpoints::new(&servers());
+        let other = IceServer::new(&["turn:b.example"], "u", "p").expect("turn");
+        let renewed = ["turn:b.example", "turn:a.example"];
+        let renewed = IceServer::new(&renewed, "later", "p2").expect("turn");
+        let told = endpoints.for_crate(&[other, renewed]);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].urls, ["turn:e0.ice.invalid:3478?transport=udp"]);
+        assert_eq!(told[0].username, "later");
     }
 
     #[test]

@@ -33,25 +33,20 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct IceRuntime {
     inner: Arc<dyn Runtime>,
     shared: Arc<Shared>,
-    for_crate: Vec<RTCIceServer>,
 }
 
 impl IceRuntime {
     /// On top of `inner`, with these servers; `roots` are trusted for TLS besides the system's.
     pub fn new(inner: Arc<dyn Runtime>, servers: &[IceServer], roots: ExtraRoots) -> Arc<Self> {
         let endpoints = Endpoints::new(servers);
-        let for_crate = endpoints.for_crate(servers);
         let shared = Shared::new(Arc::clone(&inner), endpoints, roots);
-        Arc::new(Self {
-            inner,
-            shared,
-            for_crate,
-        })
+        Arc::new(Self { inner, shared })
     }
 
-    /// The servers as the crate is to be told.
-    pub fn ice_servers(&self) -> Vec<RTCIceServer> {
-        self.for_crate.clone()
+    /// The servers as the crate is to be told, with the credentials they have here. Ways that
+    /// [`Self::new`] was not given are left out.
+    pub fn ice_servers(&self, servers: &[IceServer]) -> Vec<RTCIceServer> {
+        self.shared.endpoints().for_crate(servers)
     }
 
     /// How the servers answer.

@@ -219,6 +219,7 @@ impl EngineTask {
             } => {
                 self.ice_servers.set_own(servers);
                 self.transport.relay_only = relay_only;
+                self.tell_ice_servers();
             }
             Command::SetMicrophoneMuted(muted) => {
                 self.change_status(|local| local.set_muted(muted));
@@ -351,6 +352,7 @@ impl EngineTask {
             LinkOutput::IceServers(servers, lifetime) => {
                 self.ice_servers
                     .hand_out(&servers, lifetime, Instant::now());
+                self.tell_ice_servers();
             }
             LinkOutput::ParticipantBack(id) => self.session.participant_back(id),
             LinkOutput::Signal(from, bytes) => self.signal(from, &bytes).await,
@@ -372,6 +374,13 @@ impl EngineTask {
                 self.signaling = SignalingLinkState::Lost;
                 self.session.server_lost();
             }
+        }
+    }
+
+    /// Connections that there are take the renewed credentials when they restart ICE.
+    fn tell_ice_servers(&self) {
+        for participant in self.participants.values() {
+            participant.set_ice_servers(self.ice_servers.all());
         }
     }
 

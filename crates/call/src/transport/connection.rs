@@ -23,7 +23,7 @@ use rtc::shared::error::Result;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCConfiguration, RTCConfigurationBuilder, RTCIceTransportPolicy, SettingEngine,
+    RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, SettingEngine,
     SettingEngineBuilder,
 };
 
@@ -185,22 +185,25 @@ fn track(
 }
 
 fn configuration(config: &TransportConfig, runtime: &IceRuntime) -> RTCConfiguration {
-    let policy = if config.relay_only {
+    let certificates = config.certificate.iter().map(Certificate::for_connection);
+    ice_configuration(runtime.ice_servers(&config.ice_servers), config.relay_only)
+        .with_certificates(certificates.collect())
+        .build()
+}
+
+/// Servers and how they are used: what a connection may be told again.
+pub(super) fn ice_configuration(
+    servers: Vec<RTCIceServer>,
+    relay_only: bool,
+) -> RTCConfigurationBuilder {
+    let policy = if relay_only {
         RTCIceTransportPolicy::Relay
     } else {
         RTCIceTransportPolicy::All
     };
     RTCConfigurationBuilder::default()
-        .with_ice_servers(runtime.ice_servers())
+        .with_ice_servers(servers)
         .with_ice_transport_policy(policy)
-        .with_certificates(
-            config
-                .certificate
-                .iter()
-                .map(Certificate::for_connection)
-                .collect(),
-        )
-        .build()
 }
 
 fn vp8() -> RTCRtpCodec {

@@ -248,6 +248,24 @@ impl Transport {
         added.map_err(|error| self.or_closed(TransportError::InvalidCandidate(reason(&error))))
     }
 
+    /// The credentials that the servers have from now on, as `setConfiguration` (webrtc-pc section
+    /// 4.4.1.6): they are used from the next ICE restart on. Servers and ways that the connection
+    /// was not made with are passed over. When none is left, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError::Setup`] when there are too many, or no relay for a connection that needs
+    /// one; [`TransportError::Closed`].
+    pub async fn set_ice_servers(&self, servers: &[IceServer]) -> Result<(), TransportError> {
+        let relay_only = self.0.made.is_some();
+        check_servers(servers, relay_only)
+            .map_err(|error| TransportError::Setup(error.to_string()))?;
+        let known = self.0.ice_runtime.ice_servers(servers);
+        let configuration = connection::ice_configuration(known, relay_only).build();
+        let set = self.0.connection.set_configuration(configuration).await;
+        self.own(set)
+    }
+
     /// Makes the next offer restart ICE and fires [`TransportEvent::NegotiationNeeded`].
     pub fn restart_ice(&self) {
         self.0.restarting.store(true, Ordering::Relaxed);

@@ -28,6 +28,8 @@ pub(crate) struct Coturn {
     pub(crate) tls_port: u16,
     /// Of the authority that signed its certificate, in DER.
     pub(crate) authority: Vec<u8>,
+    /// User name and password of the only user.
+    user: (String, String),
     options: Vec<String>,
 }
 
@@ -42,9 +44,10 @@ impl Coturn {
             std::env::temp_dir().join(format!("ahoy-coturn-{}-{:x}", std::process::id(), unique()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let authority = certificates(&folder);
+        let user = (USER.to_owned(), PASSWORD.to_owned());
         for _ in 0..ATTEMPTS {
             let (port, tls_port) = (free_port(), free_port());
-            let mut process = command(&folder, port, tls_port, options)
+            let mut process = command(&folder, (port, tls_port), &user, options)
                 .spawn()
                 .expect("turnserver: install the package coturn");
             if came_up(&mut process, port) && came_up(&mut process, tls_port) {
@@ -54,6 +57,7 @@ impl Coturn {
                     port,
                     tls_port,
                     authority,
+                    user,
                     options: options.iter().map(|&option| option.to_owned()).collect(),
                 };
             }
@@ -68,9 +72,14 @@ impl Coturn {
         self.process.kill().expect("killed");
         self.process.wait().expect("ended");
         let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
-        let mut process = command(&self.folder, self.port, self.tls_port, &options)
-            .spawn()
-            .expect("started before");
+        let mut process = command(
+            &self.folder,
+            (self.port, self.tls_port),
+            &self.user,
+            &options,
+        )
+        .spawn()
+        .expect("started before");
         assert!(
             came_up(&mut process, self.port),
             "coturn did not start again"
@@ -78,12 +87,19 @@ impl Coturn {
         self.process = process;
     }
 
+    /// Like [`Self::restart`], and knows nobody but this user.
+    pub(crate) fn restart_for(&mut self, name: &str, password: &str) {
+        self.user = (name.to_owned(), password.to_owned());
+        self.restart();
+    }
+
     pub(crate) fn roots(&self) -> ExtraRoots {
         ExtraRoots::new([self.authority.clone()])
     }
 
     pub(crate) fn server(&self, urls: &[String]) -> IceServer {
-        IceServer::new(urls, USER, PASSWORD).expect("a server")
+        let (name, password) = &self.user;
+        IceServer::new(urls, name, password).expect("a server")
     }
 
     pub(crate) fn stun(&self) -> String {
@@ -111,7 +127,12 @@ impl Drop for Coturn {
     }
 }
 
-fn command(folder: &Path, port: u16, tls_port: u16, options: &[&str]) -> Command {
+fn command(
+    folder: &Path,
+    (port, tls_port): (u16, u16),
+    (name, password): &(String, String),
+    options: &[&str],
+) -> Command {
     let mut command = Command::new("turnserver");
     command
         .current_dir(folder)
@@ -120,7 +141,7 @@ fn command(folder: &Path, port: u16, tls_port: u16, options: &[&str]) -> Command
         .arg(format!("--listening-port={port}"))
         .arg(format!("--tls-listening-port={tls_port}"))
         .args(["--lt-cred-mech", "--realm=ahoy.test"])
-        .arg(format!("--user={USER}:{PASSWORD}"))
+        .arg(format!("--user={name}:{password}"))
         .args(["--cert=cert.pem", "--pkey=key.pem", "--pidfile=turn.pid"])
         .args(["--userdb=turndb", "--allow-loopback-peers"])
         .args(options)
