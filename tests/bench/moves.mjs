@@ -16,6 +16,14 @@ const EVENTS = {
   address: { homes: ['portRestricted', 'portRestricted'], happen: async ({ homes: [home] }) => home.use('10.1.0.77') },
   addressSymmetric: { homes: ['symmetric', 'symmetric'], happen: async ({ homes: [home] }) => home.use('10.1.0.77') },
   addressTls: { homes: ['only443', 'portRestricted'], happen: async ({ homes: [home] }) => home.use('10.1.0.77') },
+  family: {
+    homes: ['dualStack', 'dualStack'],
+    before: ({ homes: [home] }) => home.useV6(false),
+    happen: async ({ homes: [home] }) => {
+      home.computer.ip('-4', 'address', 'flush', 'dev', 'net');
+      home.useV6(true);
+    },
+  },
   link5: { homes: ['portRestricted', 'portRestricted'], seconds: 5, happen: async ({ homes: [home] }) => away(home, 5) },
   link30: { homes: ['portRestricted', 'portRestricted'], seconds: 30, happen: async ({ homes: [home] }) => away(home, 30) },
   interface: {
@@ -26,6 +34,8 @@ const EVENTS = {
       home.computer.ip('link', 'set', 'another', 'up');
     },
   },
+  stopped8: { homes: ['portRestricted', 'portRestricted'], seconds: 8, happen: async (_, { caller }) => stopped(caller, 8) },
+  stopped40: { homes: ['portRestricted', 'portRestricted'], seconds: 40, happen: async (_, { caller }) => stopped(caller, 40) },
   server: {
     homes: ['portRestricted', 'portRestricted'],
     seconds: 3,
@@ -43,20 +53,29 @@ async function away(home, seconds) {
   home.link(true);
 }
 
+/** The program stands still as in a computer's sleep, and is woken. */
+async function stopped(program, seconds) {
+  program.signal('SIGSTOP');
+  await sleep(seconds * 1000);
+  program.signal('SIGCONT');
+}
+
 const wanted = process.argv.slice(2);
 for (const name of wanted) if (!(name in EVENTS)) throw new Error(`no such event: ${name}; there are ${Object.keys(EVENTS).join(' ')}`);
 
 console.log('| event | homes | frozen at A, s | frozen at B, s | paths at the end | pictures at A / B |');
 console.log('|---|---|---|---|---|---|');
 for (const name of wanted.length > 0 ? wanted : Object.keys(EVENTS)) {
-  const { homes, happen, seconds = 0 } = EVENTS[name];
+  const { homes, before, happen, seconds = 0 } = EVENTS[name];
   const lab = new Lab();
   try {
     const internet = await Internet.start(lab, ...homes, { management: true });
-    const { caller, joiner, stats } = await startCall(lab, internet, { signaling: MANAGEMENT, seconds: 5 + seconds + AFTER });
+    before?.(internet);
+    const call = await startCall(lab, internet, { signaling: MANAGEMENT, seconds: 5 + seconds + AFTER });
+    const { caller, joiner, stats } = call;
     await joiner.output(/Connected\./, 30_000);
     await sleep(3000);
-    await happen(internet);
+    await happen(internet, call);
     await joiner.end((seconds + AFTER + 30) * 1000);
     await caller.end(90_000).catch(() => caller.stop());
     const [a, b] = stats.map((file) => JSON.parse(readFileSync(file, 'utf8')).participants[0]);
