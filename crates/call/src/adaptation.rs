@@ -179,7 +179,6 @@ mod tests {
             own_loss: 0.0,
             sent_again: 0.0,
             loss: 0.0,
-            queue_delay: Duration::ZERO,
             round_trip_time: None,
         }
     }

@@ -28,8 +28,6 @@ pub struct PathEstimate {
     pub sent_again: f64,
     /// Share of packets lost of late, for whatever reason, 0 to 1.
     pub loss: f64,
-    /// Time that packets wait on the path beyond that of the empty path.
-    pub queue_delay: Duration,
     /// From the sending of a packet to the report on it; `None` before the first.
     pub round_trip_time: Option<Duration>,
 }
@@ -96,7 +94,6 @@ impl CongestionControl {
                 stats.own_loss
             },
             loss: stats.loss,
-            queue_delay: stats.queue_delay,
             round_trip_time: stats.round_trip_time,
         }
     }
