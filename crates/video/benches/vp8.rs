@@ -2,7 +2,8 @@
 //! crate, the decoder, the conversions. Prints tables of CPU time, which holds on a busy machine
 //! better than wall time does.
 //!
-//! `cargo bench -p ahoy-media --bench vp8`
+//! `cargo bench -p ahoy-video --bench vp8`, with `AHOY_CLIP=clip.y4m` (1280x720, 4:2:0) of that clip
+//! instead of the drawn one.
 
 #![expect(clippy::print_stdout, reason = "the tables are what it is for")]
 #![expect(
@@ -10,6 +11,7 @@
     reason = "a measurement that fails has nobody to tell"
 )]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ahoy_media::frame::I420;
@@ -19,6 +21,7 @@ use ahoy_video::capture::convert::Converter;
 use ahoy_video::capture::mode::PixelFormat;
 use ahoy_video::capture::pattern::PatternSource;
 use ahoy_video::capture::scale::Scaler;
+use ahoy_video::capture::y4m::Y4mHeader;
 use ahoy_video::rtp_vp8::Vp8Packetizer;
 use ahoy_video::vp8::{Vp8Decoder, Vp8Encoder, Vp8EncoderConfig};
 
@@ -32,10 +35,11 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let clip = clip(HD);
-    println!("VP8 encoding, {HD}, 2500 kbit/s, {FRAMES} pictures of camera-like content");
+    let given = std::env::var_os("AHOY_CLIP");
+    let clip = given.map_or_else(|| clip(HD), |path| read(path.as_ref()));
+    println!("VP8 encoding, {HD}, 2500 kbit/s, {FRAMES} pictures");
     head();
-    for cpu_used in [-4, -6, -8, -10, -12, -16] {
+    for cpu_used in [-4, -6, -8, -10, -12, -13, -14, -15, -16] {
         ours(&clip, 2500, cpu_used, false).print(&format!("ours, cpu-used {cpu_used}"));
     }
     ours(&clip, 2500, -12, true).print("ours, -12, error resilient");
@@ -285,6 +289,32 @@ fn clip(resolution: Resolution) -> Vec<I420> {
             picture
         })
         .collect()
+}
+
+/// The first pictures of a y4m file.
+fn read(path: &Path) -> Vec<I420> {
+    let bytes = std::fs::read(path).unwrap();
+    let mut rest = bytes.as_slice();
+    let head = Y4mHeader::parse(line(&mut rest)).unwrap();
+    assert_eq!(head.resolution, HD, "the size that is measured");
+    let picture = |_| {
+        line(&mut rest);
+        let mut picture = I420::black(HD);
+        let (luma, u, v) = picture.planes_mut();
+        for plane in [luma, u, v] {
+            plane.copy_from_slice(rest.split_off(..plane.len()).unwrap());
+        }
+        picture
+    };
+    (0..FRAMES).map(picture).collect()
+}
+
+/// Takes the first line from `bytes`, without its line feed.
+fn line<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    let line = bytes.split_off(..at).unwrap();
+    bytes.split_off_first().unwrap();
+    line
 }
 
 /// Xorshift: noise that is the same in every run.
