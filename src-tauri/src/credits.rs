@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use ahoy_media::frame::DecodeCounts;
+
 /// Frames under way without acknowledgement: 0.4 s at 30 frames per second, enough for the
 /// window's habit of acknowledging every fourth frame, and for a pause of its main thread.
 pub(crate) const CREDITS: u32 = 12;
@@ -39,6 +41,9 @@ pub(crate) struct Credits {
     next_seq: u32,
     unacknowledged: u32,
     waits_for_key_frame: bool,
+    /// It waits because the window was too slow.
+    behind: bool,
+    counts: DecodeCounts,
     asked: Option<Instant>,
 }
 
@@ -49,21 +54,32 @@ impl Credits {
             next_seq: 0,
             unacknowledged: 0,
             waits_for_key_frame: true,
+            behind: false,
+            counts: DecodeCounts::default(),
             asked: Some(now),
         }
+    }
+
+    /// How the window keeps up.
+    pub(crate) const fn counts(&self) -> DecodeCounts {
+        self.counts
     }
 
     /// A frame is there.
     pub(crate) fn offer(&mut self, key_frame: bool, now: Instant) -> Decision {
         if self.unacknowledged >= CREDITS {
             self.waits_for_key_frame = true;
+            self.behind = true;
             self.asked = None;
+            self.counts.given_up += 1;
             return Decision::Drop;
         }
         if key_frame || !self.waits_for_key_frame {
             self.waits_for_key_frame = false;
+            self.behind = false;
             return Decision::Send { seq: self.send() };
         }
+        self.counts.given_up += u64::from(self.behind);
         if self.may_ask(now) {
             self.asked = Some(now);
             return Decision::DropAndAskForKeyFrame;
@@ -78,6 +94,7 @@ impl Credits {
         let newest = self.next_seq.wrapping_sub(1);
         let still_under_way = newest.wrapping_sub(seq);
         if still_under_way < self.unacknowledged {
+            self.counts.frames += u64::from(self.unacknowledged - still_under_way);
             self.unacknowledged = still_under_way;
         }
         let ask = self.waits_for_key_frame && self.may_ask(now);
@@ -85,6 +102,13 @@ impl Credits {
             self.asked = Some(now);
         }
         ask
+    }
+
+    /// Of the frames that the window has taken, it has given up so many more.
+    pub(crate) fn given_up(&mut self, frames: u32) {
+        let frames = u64::from(frames).min(self.counts.frames);
+        self.counts.frames -= frames;
+        self.counts.given_up += frames;
     }
 
     fn send(&mut self) -> u32 {
@@ -173,6 +197,7 @@ mod tests {
             Decision::Drop,
             "a gap is before it"
         );
+        assert_eq!(credits.counts().given_up, 2);
         assert!(credits.acknowledge(CREDITS, now), "caught up");
         assert!(!credits.acknowledge(CREDITS, now), "asked already");
         assert_eq!(credits.offer(false, now), Decision::Drop);

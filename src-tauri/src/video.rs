@@ -1,15 +1,16 @@
 //! Compressed pictures to the window, one connection per tile. See [`crate::credits`] for the
 //! back-pressure and [`crate::frame_header`] for the bytes.
 //!
-//! Each message of the server is one frame. Messages of the client are text: a number is that of the
-//! last frame it has taken, `key` asks for a key frame.
+//! Each message of the server is one frame. Messages of the client are text: `key` asks for a key
+//! frame, and two numbers are that of the last frame it has taken and how many it has given up since
+//! the message before, because decoding was behind.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ahoy_call::engine::Engine;
 use ahoy_call::fan_out::Subscription;
-use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
+use ahoy_media::frame::{DecodeCounts, EncodedFrame, EncodedVideoSink};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::Notify;
@@ -100,11 +101,14 @@ impl FrameSink {
         };
         if text.as_str() == KEY {
             self.wants_key_frame.notify_one();
-        } else if let Ok(seq) = text.parse() {
-            let catches_up = self.credits().acknowledge(seq, Instant::now());
-            if catches_up {
+        } else if let Some((seq, given_up)) = text.split_once(' ')
+            && let (Ok(seq), Ok(given_up)) = (seq.parse(), given_up.parse())
+        {
+            let mut credits = self.credits();
+            if credits.acknowledge(seq, Instant::now()) {
                 self.wants_key_frame.notify_one();
             }
+            credits.given_up(given_up);
         }
     }
 
@@ -134,6 +138,10 @@ impl EncodedVideoSink for FrameSink {
             Decision::Drop => {}
             Decision::DropAndAskForKeyFrame => self.wants_key_frame.notify_one(),
         }
+    }
+
+    fn decoding(&self) -> DecodeCounts {
+        self.credits().counts()
     }
 }
 
@@ -180,10 +188,25 @@ mod tests {
         for number in 0..20 {
             sink.on_encoded_frame(&frame(number == 0));
         }
-        for nonsense in ["", "-1", "keys", "4294967296"] {
+        for nonsense in ["", "-1 0", "keys", "4294967296 0", "11", "11 x", "11 0 0"] {
             sink.told(&Message::text(nonsense));
         }
-        sink.told(&Message::text((CREDITS - 1).to_string()));
+        assert_eq!(sink.credits().offer(true, Instant::now()), Decision::Drop);
+        sink.told(&Message::text(format!("{} 0", CREDITS - 1)));
         sink.wants_key_frame.notified().await;
+    }
+
+    #[test]
+    fn what_the_window_gives_up_is_counted_and_what_comes_before_it_begins_is_not() {
+        let (sink, _frames) = FrameSink::new();
+        for key_frame in [false, false, true, false, false] {
+            sink.on_encoded_frame(&frame(key_frame));
+        }
+        let counts = |frames, given_up| DecodeCounts { frames, given_up };
+        assert_eq!(sink.decoding(), counts(0, 0));
+        sink.told(&Message::text("2 2"));
+        assert_eq!(sink.decoding(), counts(1, 2));
+        sink.told(&Message::text(format!("2 {}", u32::MAX)));
+        assert_eq!(sink.decoding(), counts(0, 3));
     }
 }

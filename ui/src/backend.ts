@@ -71,7 +71,8 @@ export interface Backend {
   stats(): Promise<StatsReport>;
 
   subscribeVideo(tile: VideoTile, frame: (bytes: Uint8Array<ArrayBuffer>) => void): Promise<VideoSubscription>;
-  acknowledgeVideo(subscription: VideoSubscription, seq: number): void;
+  /** The last frame that was taken, and how many were given up since the word before. */
+  acknowledgeVideo(subscription: VideoSubscription, seq: number, givenUp: number): void;
   requestKeyFrame(subscription: VideoSubscription): void;
   unsubscribeVideo(subscription: VideoSubscription): void;
   /** Decoded pictures over a loopback WebSocket, for webviews without a VP8 decoder. */

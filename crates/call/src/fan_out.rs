@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
+use ahoy_media::frame::{
+    DecodeCounts, EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink,
+};
 
 /// Takers by number. Behind an `Arc` of its own, so that a frame is handed out without the lock.
 type Takers<S> = Arc<Vec<(u64, Arc<S>)>>;
@@ -64,6 +66,11 @@ impl EncodedVideoSink for FanOut<dyn EncodedVideoSink> {
         let takers = self.takers();
         !takers.is_empty() && takers.iter().all(|(_, taker)| taker.wants_frames())
     }
+
+    fn decoding(&self) -> DecodeCounts {
+        let takers = self.takers();
+        takers.iter().map(|(_, taker)| taker.decoding()).sum()
+    }
 }
 
 impl EncodedAudioSink for FanOut<dyn EncodedAudioSink> {
@@ -109,6 +116,13 @@ mod tests {
         fn on_encoded_frame(&self, _frame: &EncodedFrame) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn decoding(&self) -> DecodeCounts {
+            DecodeCounts {
+                frames: self.0.load(Ordering::Relaxed).into(),
+                given_up: 1,
+            }
+        }
     }
 
     #[test]
@@ -125,6 +139,8 @@ mod tests {
         let keep = fan_out.subscribe(Arc::clone(&first) as _);
         let leave = fan_out.subscribe(Arc::clone(&second) as _);
         fan_out.on_encoded_frame(&frame);
+        let (frames, given_up) = (2, 2);
+        assert_eq!(fan_out.decoding(), DecodeCounts { frames, given_up });
         drop(leave);
         fan_out.on_encoded_frame(&frame);
         assert_eq!(first.0.load(Ordering::Relaxed), 2);

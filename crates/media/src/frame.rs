@@ -124,6 +124,37 @@ pub trait EncodedVideoSink: Send + Sync {
     fn wants_frames(&self) -> bool {
         true
     }
+
+    /// How decoding keeps up, where it happens on this computer.
+    fn decoding(&self) -> DecodeCounts {
+        DecodeCounts::default()
+    }
+}
+
+/// What became of frames that this computer was to decode. Counts from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DecodeCounts {
+    /// Frames that were decoded.
+    pub frames: u64,
+    /// Frames that were given up because decoding was behind.
+    pub given_up: u64,
+}
+
+impl std::ops::Add for DecodeCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            given_up: self.given_up + other.given_up,
+        }
+    }
+}
+
+impl std::iter::Sum for DecodeCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), std::ops::Add::add)
+    }
 }
 
 /// Takes compressed sound, on the audio-send thread: must return at once and never block.

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::vp8::Vp8Decoder;
-use ahoy_media::frame::{EncodedFrame, EncodedVideoSink, VideoFrame};
+use ahoy_media::frame::{DecodeCounts, EncodedFrame, EncodedVideoSink, VideoFrame};
 
 /// Frames that may wait for the decoder: half a second at 30 per second. A longer queue would
 /// only be delay. When it is full, frames are dropped until the next key frame, which is asked for.
@@ -25,6 +25,8 @@ pub struct VideoDecodeStats {
     pub key_frames_decoded: u64,
     /// Frames that were not decoded: overload, damage, or no key frame before them.
     pub frames_dropped: u64,
+    /// Of these, those of an overload, up to the key frame after it.
+    pub frames_given_up: u64,
     /// Times that a key frame was asked for.
     pub key_frames_requested: u64,
     /// Time spent in decoding.
@@ -47,6 +49,8 @@ pub struct VideoDecodeThread {
 struct Shared {
     /// Frames before the next key frame are of no use.
     key_frame_needed: AtomicBool,
+    /// The key frame is needed because of an overload.
+    behind: AtomicBool,
     last_request: Mutex<Option<Instant>>,
     request_key_frame: Box<dyn Fn() + Send + Sync>,
     stats: Mutex<VideoDecodeStats>,
@@ -63,6 +67,7 @@ impl VideoDecodeThread {
     ) -> Self {
         let shared = Arc::new(Shared {
             key_frame_needed: AtomicBool::new(true),
+            behind: AtomicBool::new(false),
             last_request: Mutex::new(None),
             request_key_frame: Box::new(request_key_frame),
             stats: Mutex::new(VideoDecodeStats::default()),
@@ -100,11 +105,20 @@ impl EncodedVideoSink for VideoDecodeThread {
         // Before sending: the decoder may fail at it at once and set the flag again.
         self.shared.key_frame_needed.store(false, Ordering::Release);
         match queue.try_send(frame.clone()) {
-            Ok(()) => {}
+            Ok(()) => self.shared.behind.store(false, Ordering::Release),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.behind.store(true, Ordering::Release);
                 self.shared.key_frame_needed.store(true, Ordering::Release);
                 self.shared.drop_frame();
             }
+        }
+    }
+
+    fn decoding(&self) -> DecodeCounts {
+        let stats = self.shared.stats();
+        DecodeCounts {
+            frames: stats.frames_decoded,
+            given_up: stats.frames_given_up,
         }
     }
 }
@@ -140,6 +154,7 @@ impl Shared {
         {
             let mut stats = self.stats();
             stats.frames_dropped += 1;
+            stats.frames_given_up += u64::from(self.behind.load(Ordering::Acquire));
             stats.key_frames_requested += u64::from(request);
         }
         if request {

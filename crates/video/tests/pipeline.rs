@@ -517,6 +517,7 @@ fn an_overloaded_decoder_asks_for_a_key_frame_and_resumes_there() {
     drop(source);
     let dropped = decoder.stats().frames_dropped;
     assert!((10..20).contains(&dropped), "{dropped} dropped");
+    assert_eq!(decoder.decoding().given_up, dropped);
     let resumed: Vec<_> = shown.iter().take((40 - dropped) as usize).collect();
     let at = resumed
         .iter()

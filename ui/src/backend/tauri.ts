@@ -59,7 +59,7 @@ export const tauriBackend: Backend = {
     streams.set(id, new VideoConnection({ open: address, clock: systemClock, message: frame }));
     return { id };
   },
-  acknowledgeVideo: ({ id }, seq) => streams.get(id)?.send(String(seq)),
+  acknowledgeVideo: ({ id }, seq, givenUp) => streams.get(id)?.send(`${seq} ${givenUp}`),
   requestKeyFrame: ({ id }) => streams.get(id)?.send("key"),
   unsubscribeVideo({ id }) {
     streams.get(id)?.close();

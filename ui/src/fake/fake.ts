@@ -390,7 +390,7 @@ export function createFake(scenario: string): Backend {
       if (scene) streams.set(id, new SceneStream(scene, settings.reduceMotion ? RATES.still : RATES.moving, (bytes) => !paused() && frame(bytes)));
       return { id };
     },
-    acknowledgeVideo: (subscription: { id: number }, seq: number) => note("acknowledgeVideo", subscription.id, seq),
+    acknowledgeVideo: (subscription: { id: number }, seq: number, givenUp: number) => note("acknowledgeVideo", subscription.id, seq, givenUp),
     requestKeyFrame(subscription: { id: number }) {
       note("requestKeyFrame", subscription.id);
       streams.get(subscription.id)?.requestKeyFrame();

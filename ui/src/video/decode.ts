@@ -54,6 +54,9 @@ export class PictureDecoder {
   /** The decoder has given a picture: until then it is being set up, which takes as long as it takes. */
   #runs = false;
   #waitsForKey = true;
+  /** It waits because it was overloaded. */
+  #behind = false;
+  #givenUp = 0;
   #lastSeq: number | null = null;
   #askedAt = -Infinity;
   #closed = false;
@@ -76,14 +79,22 @@ export class PictureDecoder {
       // Nobody has to wait for what is in there: this one begins anew.
       if (overloaded) this.#drop();
     } else {
-      if ((gap || overloaded) && !this.#waitsForKey) this.#waitForKey();
+      if ((gap || overloaded) && !this.#waitsForKey) this.#waitForKey(overloaded);
       if (this.#waitsForKey) {
         this.counts.discarded++;
+        if (this.#behind) this.#givenUp++;
         this.#ask();
         return;
       }
     }
     this.#decode(header, bytes);
+  }
+
+  /** Frames that were discarded for an overload since the last call. */
+  takeGivenUp(): number {
+    const givenUp = this.#givenUp;
+    this.#givenUp = 0;
+    return givenUp;
   }
 
   close(): void {
@@ -154,9 +165,10 @@ export class PictureDecoder {
   }
 
   /** Takes nothing more up to a key frame. What is in the decoder is still shown. */
-  #waitForKey(): void {
+  #waitForKey(behind: boolean): void {
     this.counts.restarts++;
     this.#waitsForKey = true;
+    this.#behind = behind;
     this.#ask();
   }
 
@@ -164,7 +176,7 @@ export class PictureDecoder {
   #failed(error: unknown): void {
     console.warn("picture not decoded, waiting for a key frame", error);
     this.#drop();
-    this.#waitForKey();
+    this.#waitForKey(false);
   }
 
   #drop(): void {

@@ -108,9 +108,10 @@ export class TileVideo {
     const { backend, clock, tile } = this.#options;
     let subscription: VideoSubscription | null = null;
     let acknowledged: number | null = null;
+    const acknowledge = (to: VideoSubscription, seq: number) => backend.acknowledgeVideo(to, seq, decoder.takeGivenUp());
     const acknowledger = new Acknowledger(clock, (seq) => {
       // The first frames may come before the subscription has its number.
-      if (subscription) backend.acknowledgeVideo(subscription, seq);
+      if (subscription) acknowledge(subscription, seq);
       else acknowledged = seq;
     });
     const decoder = new PictureDecoder(
@@ -135,14 +136,14 @@ export class TileVideo {
       .subscribeVideo(tile, (bytes) => {
         const header = readHeader(bytes);
         if (run.ended || !header || header.raw) return;
-        acknowledger.took(header.seq);
         decoder.push(header, bytes);
+        acknowledger.took(header.seq);
       })
       .then(
         (made) => {
           subscription = made;
           if (run.ended) backend.unsubscribeVideo(made);
-          else if (acknowledged !== null) backend.acknowledgeVideo(made, acknowledged);
+          else if (acknowledged !== null) acknowledge(made, acknowledged);
         },
         (error: unknown) => console.warn("no pictures for", tile, error),
       );

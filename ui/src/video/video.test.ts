@@ -196,6 +196,7 @@ describe("PictureDecoder", () => {
     expect(decoders, "nothing is wrong with this one").toHaveLength(1);
     expect(newest().decoded.slice(2)).toEqual(["key5", "delta6"]);
     expect(decoder.counts).toMatchObject({ discarded: 2, restarts: 1 });
+    expect(decoder.takeGivenUp(), "it was not behind").toBe(0);
   });
 
   it("takes a gap that ends in a key frame as it comes", () => {
@@ -282,6 +283,8 @@ describe("PictureDecoder", () => {
     expect(asked).toBe(1);
     expect(decoder.counts).toMatchObject({ restarts: 1 });
     expect(decoder.counts.discarded).toBeGreaterThan(0);
+    expect(decoder.takeGivenUp()).toBe(decoder.counts.discarded);
+    expect(decoder.takeGivenUp(), "told already").toBe(0);
     const inside = newest().inside.length;
     newest().give();
     expect(shown).toBe(1 + inside);
