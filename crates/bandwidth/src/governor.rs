@@ -21,6 +21,9 @@ const MIN_FRAMES: u32 = 4;
 /// Too much: share of the time in use, or of the frames that had to be left out.
 const TOO_BUSY: f64 = 0.8;
 const TOO_MANY_LEFT_OUT: f64 = 0.1;
+/// Encoding makes room for decoding while it takes more than this share of the time. Decoding that gives
+/// up more than one frame in ten lacks a tenth of the time, and a step saves about a third.
+const WORTH_TAKING: f64 = 0.3;
 /// Observations in a row that make a decision; a single slow second is somebody else's.
 const TOO_BUSY_COUNT: u32 = 2;
 /// Going back is tried when the step before would leave the use below this.
@@ -48,6 +51,8 @@ pub struct Governor {
     busy: Duration,
     frames: u32,
     left_out: u32,
+    decoded: u32,
+    not_decoded: u32,
     busy_count: u32,
     roomy_since: Option<Instant>,
     up_after: Duration,
@@ -64,6 +69,8 @@ impl Governor {
             busy: Duration::ZERO,
             frames: 0,
             left_out: 0,
+            decoded: 0,
+            not_decoded: 0,
             busy_count: 0,
             roomy_since: None,
             up_after: UP_AFTER,
@@ -82,9 +89,12 @@ impl Governor {
         self.spent(now, took)
     }
 
-    /// A received frame was decoded. The same processor does it, so the encoder makes room.
-    pub fn decoded(&mut self, now: Instant, took: Duration) -> Limits {
-        self.spent(now, took)
+    /// Of what was received, so many frames were decoded since the last time, and so many given up
+    /// because decoding was behind. The same processor does it, so the encoder makes room.
+    pub fn decoded(&mut self, now: Instant, frames: u32, given_up: u32) -> Limits {
+        self.decoded = self.decoded.saturating_add(frames);
+        self.not_decoded = self.not_decoded.saturating_add(given_up);
+        self.spent(now, Duration::ZERO)
     }
 
     /// A captured frame was left out because the encoder was still busy.
@@ -110,6 +120,8 @@ impl Governor {
             self.busy = Duration::ZERO;
             self.frames = 0;
             self.left_out = 0;
+            self.decoded = 0;
+            self.not_decoded = 0;
         }
         self.limits()
     }
@@ -117,8 +129,9 @@ impl Governor {
     fn judge(&mut self, now: Instant, elapsed: Duration) {
         // One thread encodes; while it is busy a captured frame waits.
         let used = self.busy.as_secs_f64() / elapsed.as_secs_f64();
-        let left_out = f64::from(self.left_out) / f64::from(self.frames + self.left_out);
-        if used > TOO_BUSY || left_out > TOO_MANY_LEFT_OUT {
+        let encoding_behind = used > TOO_BUSY || too_many(self.left_out, self.frames);
+        let decoding_behind = too_many(self.not_decoded, self.decoded);
+        if encoding_behind || (decoding_behind && used > WORTH_TAKING) {
             self.roomy_since = None;
             self.busy_count += 1;
             if self.busy_count >= TOO_BUSY_COUNT {
@@ -127,7 +140,8 @@ impl Governor {
             return;
         }
         self.busy_count = 0;
-        if self.step == 0 || used * self.cost_of_going_up() > ROOMY {
+        let room = if decoding_behind { WORTH_TAKING } else { ROOMY };
+        if self.step == 0 || used * self.cost_of_going_up() > room {
             self.roomy_since = None;
             return;
         }
@@ -200,6 +214,12 @@ impl Governor {
             constraints,
         }
     }
+}
+
+/// Whether too many of the frames were left out.
+fn too_many(left_out: u32, done: u32) -> bool {
+    let all = f64::from(left_out) + f64::from(done);
+    all >= f64::from(MIN_FRAMES) && f64::from(left_out) / all > TOO_MANY_LEFT_OUT
 }
 
 const STEPS: usize = CPU_USED.len() + FRAME_RATES.len() + PIXEL_PERCENT.len();
@@ -296,6 +316,86 @@ mod tests {
         assert_eq!(governor.limits().cpu_used, -12);
     }
 
+    /// Encodes at `ns_per_pixel` for `seconds` while decoding manages `decoded(limits)` of the 30 frames
+    /// that come in each. The frame rates of these seconds.
+    fn run_decoding(
+        governor: &mut Governor,
+        from: Instant,
+        seconds: u64,
+        ns_per_pixel: u64,
+        decoded: impl Fn(Limits) -> u32,
+    ) -> Vec<u32> {
+        let mut rates = Vec::new();
+        for second in 0..seconds {
+            let limits = governor.limits();
+            rates.push(limits.constraints.frame_rate);
+            let now = from + Duration::from_secs(second);
+            for frame in 0..limits.constraints.frame_rate {
+                let at = now + limits.constraints.frame_interval() * frame;
+                governor.encoded(at, pixels_cost(limits, ns_per_pixel));
+            }
+            let done = decoded(limits);
+            governor.decoded(now + Duration::from_millis(999), done, 30 - done);
+        }
+        rates
+    }
+
+    #[test]
+    fn encoding_makes_room_when_decoding_falls_behind() {
+        let start = Instant::now();
+        let mut governor = Governor::new(VideoConstraints::default());
+        let rates = run_decoding(&mut governor, start, 120, 15, |limits| {
+            if limits.constraints.frame_rate > 20 {
+                20
+            } else {
+                30
+            }
+        });
+        assert_eq!(rates.iter().min(), Some(&20));
+        let enough = rates.iter().filter(|rate| **rate == 20).count();
+        assert!(enough > 80, "{enough} of 120 s, the rest tries for more");
+        let later = start + Duration::from_secs(120);
+        run_decoding(&mut governor, later, 300, 15, |_| 30);
+        assert_eq!(
+            governor.limits(),
+            Governor::new(VideoConstraints::default()).limits()
+        );
+    }
+
+    #[test]
+    fn nothing_is_given_up_where_decoding_would_gain_little() {
+        let start = Instant::now();
+        let mut governor = Governor::new(VideoConstraints::default());
+        run(&mut governor, start, 20, |limits| pixels_cost(limits, 60));
+        let later = start + Duration::from_secs(20);
+        let rates = run_decoding(&mut governor, later, 120, 8, |_| 10);
+        assert_ne!(rates.first(), Some(&30));
+        assert_eq!(
+            governor.limits(),
+            Governor::new(VideoConstraints::default()).limits()
+        );
+    }
+
+    #[test]
+    fn nothing_is_taken_back_while_decoding_is_behind() {
+        let mut governor = Governor::new(VideoConstraints::default());
+        let rates = run_decoding(&mut governor, Instant::now(), 120, 15, |_| 10);
+        // 28 % of the time at 20 frames a second.
+        let mut rest = rates.iter().skip_while(|rate| **rate == 30);
+        assert!(rest.all(|rate| *rate == 20), "{rates:?}");
+        assert_eq!(rates.last(), Some(&20));
+    }
+
+    #[test]
+    fn a_frame_given_up_now_and_then_changes_nothing() {
+        let mut governor = Governor::new(VideoConstraints::default());
+        run_decoding(&mut governor, Instant::now(), 60, 15, |_| 28);
+        assert_eq!(
+            governor.limits(),
+            Governor::new(VideoConstraints::default()).limits()
+        );
+    }
+
     #[test]
     fn nonsense_does_no_harm() {
         let now = Instant::now();
@@ -304,7 +404,7 @@ mod tests {
             let at = now + Duration::from_secs(second);
             governor.encoded(at, Duration::MAX);
             governor.left_out(now);
-            governor.decoded(at, Duration::MAX);
+            governor.decoded(at, u32::MAX, u32::MAX);
         }
         assert_eq!(
             governor.limits().constraints.resolution,

@@ -6,8 +6,9 @@
 use std::time::Instant;
 
 use ahoy_bandwidth::allocation::{allocate, ceiling, needed};
-use ahoy_bandwidth::governor::Governor;
+use ahoy_bandwidth::governor::{Governor, Limits};
 use ahoy_bandwidth::ladder::{DegradationPreference, Ladder};
+use ahoy_media::frame::DecodeCounts;
 use ahoy_media::units::{Bitrate, VideoConstraints};
 use ahoy_video::send::{VideoEncoding, VideoSendStats};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub struct Situation<'a> {
     pub paths: &'a [PathEstimate],
     /// The encoder's counters.
     pub encoder: VideoSendStats,
+    /// Those of all decoders on this computer.
+    pub decoders: DecodeCounts,
 }
 
 /// What was decided.
@@ -64,6 +67,7 @@ pub struct Adaptation {
     ladder: Option<Ladder>,
     governor: Option<Governor>,
     seen: VideoSendStats,
+    decoders_seen: DecodeCounts,
 }
 
 impl Adaptation {
@@ -75,7 +79,7 @@ impl Adaptation {
             paths,
             ..
         } = *situation;
-        let limits = self.govern(now, wanted, situation.encoder);
+        let limits = self.govern(now, situation);
         let most = ceiling(limits.constraints);
         let Some(path) = slowest(paths) else {
             // Only the self-view looks.
@@ -110,13 +114,14 @@ impl Adaptation {
         }
     }
 
-    /// Tells the governor what the encoder has done since the last time.
-    fn govern(
-        &mut self,
-        now: Instant,
-        wanted: VideoConstraints,
-        stats: VideoSendStats,
-    ) -> ahoy_bandwidth::governor::Limits {
+    /// Tells the governor what the encoder and the decoders have done since the last time.
+    fn govern(&mut self, now: Instant, situation: &Situation<'_>) -> Limits {
+        let Situation {
+            wanted,
+            encoder: stats,
+            decoders,
+            ..
+        } = *situation;
         let governor = self.governor.get_or_insert_with(|| Governor::new(wanted));
         governor.set_wanted(wanted);
         let since = |count: fn(&VideoSendStats) -> u64| {
@@ -133,7 +138,14 @@ impl Adaptation {
         for _ in 0..left_out {
             governor.left_out(now);
         }
-        governor.limits()
+        // Fewer than before: a decoder has gone.
+        let grown = |now: u64, before: u64| now.saturating_sub(before).min(1000) as u32;
+        let seen = std::mem::replace(&mut self.decoders_seen, decoders);
+        governor.decoded(
+            now,
+            grown(decoders.frames, seen.frames),
+            grown(decoders.given_up, seen.given_up),
+        )
     }
 }
 
@@ -189,6 +201,7 @@ mod tests {
             sound: Bitrate::from_kbps(48),
             paths,
             encoder: VideoSendStats::default(),
+            decoders: DecodeCounts::default(),
         }
     }
 
@@ -225,6 +238,24 @@ mod tests {
             situation.encoder.frames_encoded += 1;
             situation.encoder.frames_replaced += 1;
             situation.encoder.total_encode_time += Duration::from_millis(60);
+            last = adaptation.update(start + Duration::from_millis(66) * step, &situation);
+        }
+        assert!(last.encoding.constraints.frame_rate < 30, "{last:?}");
+        assert_eq!(last.limitation, QualityLimitationReason::Cpu);
+    }
+
+    #[test]
+    fn a_computer_that_decodes_too_slowly_encodes_less() {
+        let mut adaptation = Adaptation::default();
+        let paths = [path(6000)];
+        let mut situation = situation(&paths);
+        let start = Instant::now();
+        let mut last = adaptation.update(start, &situation);
+        for step in 1..400 {
+            situation.encoder.frames_encoded += 2;
+            situation.encoder.total_encode_time += Duration::from_millis(30);
+            situation.decoders.frames += 1;
+            situation.decoders.given_up += 1;
             last = adaptation.update(start + Duration::from_millis(66) * step, &situation);
         }
         assert!(last.encoding.constraints.frame_rate < 30, "{last:?}");

@@ -10,7 +10,7 @@ use ahoy_audio::processing::health::MicrophoneWatch;
 use ahoy_audio::redundancy::LossReport;
 use ahoy_audio::send::AudioSend;
 use ahoy_media::device::{DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
-use ahoy_media::frame::{EncodedAudioSink, EncodedVideoSink};
+use ahoy_media::frame::{DecodeCounts, EncodedAudioSink, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::VideoConstraints;
 use ahoy_video::send::{PREVIEW_RESOLUTION, VideoSend};
@@ -152,12 +152,14 @@ impl LocalMedia {
     }
 
     /// Lets the encoders follow what the paths carry and lose, and what the computer can do; to be
-    /// called some tens of times per second.
+    /// called some tens of times per second. `received` is how the decoding of others' pictures keeps
+    /// up.
     pub fn adapt(
         &mut self,
         now: Instant,
         paths: &[PathEstimate],
         losses: impl Iterator<Item = LossReport>,
+        received: DecodeCounts,
     ) -> Decision {
         if let Some(settings) = self.protection.update(losses, now) {
             tracing::debug!(?settings, "the sound is protected anew");
@@ -168,6 +170,7 @@ impl LocalMedia {
             sound: self.protection.bitrate(),
             paths,
             encoder: self.video.stats(),
+            decoders: received + self.preview_out.decoding(),
         };
         let decision = self.adaptation.update(now, &situation);
         self.video.set_encoding(decision.encoding);

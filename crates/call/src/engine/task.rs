@@ -665,10 +665,12 @@ impl EngineTask {
         let paths: Vec<_> = participants
             .filter_map(Participant::path_estimate)
             .collect();
+        let participants = self.participants.values();
+        let received = participants.map(|other| other.video_out().decoding()).sum();
         let now = Instant::now();
         let losses = self.participants.values_mut();
         let losses = losses.filter_map(|participant| participant.loss_report(now));
-        let decision = self.local.adapt(now, &paths, losses);
+        let decision = self.local.adapt(now, &paths, losses, received);
         let wanted = self.local.view().constraints;
         for participant in self.participants.values() {
             participant.set_needed_bitrate(decision.needed);

@@ -8,7 +8,7 @@ use ahoy_audio::jitter::AudioJitterBuffer;
 use ahoy_call::adaptation::{Adaptation, Decision, Situation};
 use ahoy_call::lip_sync::LipSync;
 use ahoy_call::transport::{LocalAddresses, PathEstimate, TransportConfig};
-use ahoy_media::frame::EncodedFrame;
+use ahoy_media::frame::{DecodeCounts, EncodedFrame};
 use ahoy_media::units::{Bitrate, Resolution, VideoConstraints};
 use ahoy_video::jitter::{VideoJitterBuffer, VideoOutput};
 use ahoy_video::playout_delay::PlayoutDelay;
@@ -115,6 +115,7 @@ fn situation(paths: &[PathEstimate]) -> Situation<'_> {
         sound: Bitrate::from_bps((SOUND_BYTES as u64 + 58) * 8 * 50),
         paths,
         encoder: VideoSendStats::default(),
+        decoders: DecodeCounts::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use ahoy_call::stats::ParticipantStats;
 use ahoy_call::status::PeerMessage;
 use ahoy_call::transport::{LocalAddresses, TransportConfig};
 use ahoy_media::device::{DeviceKind, MediaEvent, MediaEvents};
+use ahoy_media::frame::EncodedVideoSink;
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -163,7 +164,10 @@ impl Side {
         let path = remote.as_ref().and_then(|it| it.path_estimate());
         let loss = remote.as_mut().and_then(|it| it.loss_report(now));
         let paths: Vec<_> = path.into_iter().collect();
-        let decision = self.local.adapt(now, &paths, loss.into_iter());
+        let decoding = remote.as_ref().map(|it| it.video_out().decoding());
+        let decision =
+            self.local
+                .adapt(now, &paths, loss.into_iter(), decoding.unwrap_or_default());
         if let Some(participant) = remote {
             participant.set_needed_bitrate(decision.needed);
         }
