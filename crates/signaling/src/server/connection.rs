@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Frames of a broken connection that are still read: more than an honest client has under way.
 const MAX_REST: usize = 64;
+/// How long that may take. A connection that is gone says so at once.
+const REST_TIMEOUT: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(
     state: Arc<State>,
@@ -185,7 +187,7 @@ impl Connection {
             };
             match step {
                 Ok(()) => {}
-                Err(End::Broken) => return self.read_rest(socket),
+                Err(End::Broken) => return Box::pin(self.read_rest(socket)).await,
                 Err(end) => return end,
             }
         }
@@ -193,16 +195,21 @@ impl Connection {
 
     /// Writing may find out first that a client is gone. What it said before, a goodbye perhaps, has
     /// arrived all the same.
-    fn read_rest(&self, socket: &mut Socket) -> End {
-        for _ in 0..MAX_REST {
-            let Some(frame @ Some(Ok(_))) = socket.next().now_or_never() else {
-                break;
-            };
-            if let Err(end) = self.read(frame) {
-                return end;
+    async fn read_rest(&self, socket: &mut Socket) -> End {
+        let reading = async {
+            for _ in 0..MAX_REST {
+                let frame = socket.next().await;
+                if !matches!(frame, Some(Ok(_))) {
+                    break;
+                }
+                if let Err(end) = self.read(frame) {
+                    return end;
+                }
             }
-        }
-        End::Broken
+            End::Broken
+        };
+        let end = timeout(REST_TIMEOUT, reading).await;
+        end.unwrap_or(End::Broken)
     }
 
     /// Hands on what was heard. Whatever the rooms decide about it comes out of the outbox.
