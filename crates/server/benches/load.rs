@@ -62,8 +62,19 @@ fn main() {
     let directory = tempfile::tempdir().expect("a directory");
     let trust = tls.then(|| certificate(directory.path()));
     let server = Server::start(trust.is_some().then_some(directory.path()));
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(give_way)
+        .build();
+    let runtime = runtime.expect("a runtime");
     runtime.block_on(measure(server, connections / 2, trust));
+}
+
+/// The clients would be on other computers: what they do is not to be in the server's way, nor in that
+/// of the few that talk.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    rustix::process::nice(19).expect("lower priority");
 }
 
 #[cfg(not(unix))]

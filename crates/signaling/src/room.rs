@@ -110,7 +110,7 @@ struct Connection {
     place: Option<(RoomNumber, ParticipantId)>,
     outside_since: Instant,
     last_heard: Instant,
-    last_ping: Instant,
+    next_ping: Instant,
     /// Its place in the agenda.
     next_look: Instant,
     messages: Bucket,
@@ -162,7 +162,7 @@ impl Rooms {
                 place: None,
                 outside_since: now,
                 last_heard: now,
-                last_ping: now,
+                next_ping: now + first_ping(id, self.heartbeat.ping_interval),
                 next_look: now,
                 messages: Bucket::full(self.limits.messages, now),
                 bytes: Bucket::full(self.limits.bytes, now),
@@ -244,7 +244,7 @@ impl Rooms {
                 }
                 Some(Due::Ping) => {
                     if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.last_ping = now;
+                        connection.next_ping = now + self.heartbeat.ping_interval;
                     }
                     self.send(id, ServerMessage::Ping);
                     self.acknowledge(id);
@@ -265,12 +265,11 @@ impl Rooms {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let ping = connection.last_ping + self.heartbeat.ping_interval;
         let silent = connection.last_heard + self.heartbeat.silence_limit;
         // Whoever is in a room may leave it just now.
         let outside = connection.place.map_or(connection.outside_since, |_| now);
         let idle = outside + self.heartbeat.idle_limit;
-        let look = ping.min(silent).min(idle);
+        let look = connection.next_ping.min(silent).min(idle);
         // Later than now, or the same would be looked at for ever.
         connection.next_look = look.max(now + Duration::from_millis(1));
         self.agenda.insert((connection.next_look, id));
@@ -464,7 +463,7 @@ impl Rooms {
             && since(connection.outside_since) >= self.heartbeat.idle_limit
         {
             Some(Due::Idle)
-        } else if since(connection.last_ping) >= self.heartbeat.ping_interval {
+        } else if now >= connection.next_ping {
             Some(Due::Ping)
         } else {
             None
@@ -487,6 +486,16 @@ impl Rooms {
             }
         }
     }
+}
+
+/// When to ping a new connection first. Many that come at once, as after a restart of the server, are
+/// pinged apart from each other from then on: multiples of the golden ratio lie evenly within the
+/// interval, whatever their number.
+fn first_ping(id: ConnectionId, interval: Duration) -> Duration {
+    /// 2 to the power of 64, divided by the golden ratio.
+    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+    let share = id.0.wrapping_mul(STEP) as f64 / u64::MAX as f64;
+    interval.mul_f64(share)
 }
 
 /// What a connection needs when time has passed.

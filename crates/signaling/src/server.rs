@@ -34,7 +34,7 @@ use state::State;
 const MAX_TICK: Duration = Duration::from_millis(250);
 /// The same with many connections: what is due is then done in small portions, between which others
 /// get their turn.
-const BUSY_TICK: Duration = Duration::from_millis(10);
+const BUSY_TICK: Duration = Duration::from_millis(1);
 /// How many are many.
 const BUSY: usize = 500;
 /// Pause after the system refused a connection (no file handles left), doubled

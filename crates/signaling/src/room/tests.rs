@@ -265,6 +265,26 @@ fn pings_come_at_their_interval() {
 }
 
 #[test]
+fn those_who_come_at_once_are_pinged_apart() {
+    let mut world = World::new(Limits::default());
+    let crowd: Vec<ConnectionId> = (0..15).map(|_| world.connect(THERE)).collect();
+    let pings = |outputs: Vec<Output>| -> usize {
+        let is_ping = |output: &Output| {
+            crowd
+                .iter()
+                .any(|it| *output == send(*it, ServerMessage::Ping))
+        };
+        outputs.iter().filter(|output| is_ping(output)).count()
+    };
+    // Two intervals, in parts of which each is a fifteenth.
+    let parts: Vec<usize> = (0..30)
+        .map(|_| pings(world.pass(Duration::from_millis(100))))
+        .collect();
+    assert_eq!(parts.iter().sum::<usize>(), 30, "each once per interval");
+    assert!(parts.iter().all(|count| *count <= 2), "{parts:?}");
+}
+
+#[test]
 fn whoever_enters_no_room_is_put_out() {
     let mut world = World::new(Limits::default());
     let ann = world.connect(THERE);
@@ -866,9 +886,9 @@ fn receipts_are_sent_with_the_pings() {
     assert_eq!(
         outputs,
         [
+            send(ben.id, ServerMessage::Ping),
             send(ann.id, ServerMessage::Ping),
             send(ann.id, ServerMessage::Received { count: 2 }),
-            send(ben.id, ServerMessage::Ping),
         ]
     );
     let outputs = world.pass(Duration::from_millis(1_500));
