@@ -11,6 +11,13 @@ use super::losses::Losses;
 /// Packets whose transit counts: 20 s of the usual ones, and no more than came in that time.
 const WINDOW_PACKETS: usize = 1_000;
 const WINDOW: i64 = 960_000;
+/// What has not happened for so long, 5 s, was an event, like a queue that had to empty, and no jitter: it
+/// is not waited for much longer.
+const LATELY_SPAN: i64 = 240_000;
+/// By chance, jitter is seen this much more rarely in that time than over the whole window; what counts
+/// for this many packets even when it was not seen at all.
+const BY_CHANCE: i64 = 2;
+const AN_EVENT: i64 = 3;
 /// Until so many have been seen, each one changes what is known.
 const FEW_PACKETS: usize = 100;
 /// Delay that a packet in time is worth, times the share of such packets: 50 ms for one in a hundred.
@@ -63,6 +70,8 @@ pub(super) struct DelayEstimator {
     at_once: usize,
     /// Their transits, in the order that finding delays leaves behind.
     sorting: Vec<i64>,
+    /// Those of the last [`LATELY_SPAN`].
+    lately: Vec<i64>,
     /// Shortest transit per bucket, the newest last: start of the bucket, transit.
     fastest: VecDeque<(i64, i64)>,
     in_time: i64,
@@ -78,6 +87,7 @@ impl DelayEstimator {
         Self {
             recent: VecDeque::with_capacity(WINDOW_PACKETS + 1),
             sorting: Vec::with_capacity(WINDOW_PACKETS + 1),
+            lately: Vec::with_capacity(WINDOW_PACKETS + 1),
             fastest: VecDeque::with_capacity(BUCKETS + 1),
             in_time: 0,
             at_once: 0,
@@ -154,9 +164,18 @@ impl DelayEstimator {
         let Some(last) = self.sorting.len().checked_sub(1) else {
             return;
         };
+        let packets_lately = self.find_lately();
         let gain = GAIN.max(self.spread() / GAIN_PART);
-        let waited_for = last - (LATE * last as f32) as usize;
-        self.sorting.select_nth_unstable(waited_for);
+        let mut waited_for = last - (LATE * last as f32) as usize;
+        let least = *self.sorting.select_nth_unstable(waited_for).1;
+        let least_lately = {
+            let rank = self.lately.len() - (LATE * self.lately.len() as f32) as usize;
+            self.lately.get(rank.saturating_sub(1)).copied()
+        };
+        if let Some(least_lately) = least_lately.filter(|it| *it < least) {
+            self.sorting.sort_unstable();
+            waited_for = self.sorting.partition_point(|it| *it < least_lately);
+        }
         let rank = ((REPAIRING * last as f32).ceil() as usize).min(waited_for);
         let (sure, late) = self.sorting.split_at_mut(waited_for);
         late.sort_unstable();
@@ -166,15 +185,33 @@ impl DelayEstimator {
         };
         // Those that came at once with another that was waited for are in time with it.
         let packets = (last + 1 + self.at_once) as i64;
+        let later = |transits: &[i64], delay: i64| {
+            (transits.len() - transits.partition_point(|transit| *transit <= delay)) as i64
+        };
         let cost = |delay: i64| {
-            let later = late.len() - late.partition_point(|transit| *transit <= delay);
-            delay + later as i64 * WORTH / packets
+            let lately = BY_CHANCE * later(&self.lately, delay) + AN_EVENT;
+            let late = later(late, delay) * WORTH / packets;
+            delay + late.min(lately * WORTH / packets_lately)
         };
         let costs = late.iter().map(|delay| (cost(*delay), *delay));
         let (least, best) = costs.min().unwrap_or_default();
         if self.in_time < late[0] || cost(self.in_time) > least + gain {
             self.in_time = best;
         }
+    }
+
+    /// Puts the transits of the last [`LATELY_SPAN`] in order. Gives how many packets came in it.
+    fn find_lately(&mut self) -> i64 {
+        let since = self.recent.back().map_or(0, |newest| newest.at) - LATELY_SPAN;
+        let lately = self.recent.iter().rev().take_while(|it| it.at >= since);
+        let mut packets = 0;
+        self.lately.clear();
+        for arrival in lately {
+            packets += 1 + arrival.others as i64;
+            self.lately.push(arrival.transit);
+        }
+        self.lately.sort_unstable();
+        packets.max(1)
     }
 
     /// The transit at which to play, for packets of this duration.
@@ -245,6 +282,20 @@ mod tests {
         assert_eq!(rare.target_delay(PACKET), LEAST);
         let frequent = fed(2_000, |n| if n % 20 == 7 { 4_000 } else { 0 });
         assert_eq!(frequent.target_delay(PACKET), 4_000 + MARGIN);
+    }
+
+    #[test]
+    fn a_queue_that_has_emptied_is_not_waited_for_long() {
+        // Three seconds in which a queue of 300 ms builds up and stays.
+        let queue = |n: i64| match n - 1_000 {
+            0..30 => (n - 1_000) * 480,
+            30..150 => 14_400,
+            _ => 0,
+        };
+        let delay = |count| fed(count, queue).target(PACKET) - BASE;
+        assert_eq!(delay(1_120), 14_400 + MARGIN);
+        assert!(delay(1_150 + 200) > 14_000, "it may come again");
+        assert!(delay(1_150 + 300) <= 2 * LEAST);
     }
 
     #[test]

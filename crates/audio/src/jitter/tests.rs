@@ -789,7 +789,9 @@ proptest! {
             let lost = random(seed ^ n, 100) < loss_percent;
             (!lost).then(|| 30 + random(seed.wrapping_add(n), jitter_ms + 1))
         });
-        prop_assert!(run.settled_delay_ms < jitter_ms as f64 + 80.0, "{}", run.settled_delay_ms);
+        // Four packets of 20 ms may be waited for, and six where one in four is lost.
+        let repair = if loss_percent < 15 { 80.0 } else { 120.0 };
+        prop_assert!(run.settled_delay_ms < jitter_ms as f64 + repair, "{}", run.settled_delay_ms);
         let missing = loss_percent as f64 / 100.0 + 0.1;
         prop_assert!(concealed_share(&run.stats) < missing, "{:?}", run.stats);
     }
