@@ -19,6 +19,12 @@ export function sizeLabel(constraints: VideoConstraints): string {
   return known?.label ?? `${width} × ${height}`;
 }
 
+/** The same with a listed size; what is not listed changes nothing. */
+export function withSize(constraints: VideoConstraints, label: string): VideoConstraints {
+  const size = PICTURE_SIZES.find((one) => one.label === label);
+  return size ? { ...constraints, resolution: { width: size.width, height: size.height } } : constraints;
+}
+
 /** `1280x720@30` as people read it: size and rate, `null` when it is something else. */
 export function parseFormat(format: string): { width: number; height: number; rate: number } | null {
   const match = /^(\d+)x(\d+)@(\d+)$/.exec(format);

@@ -810,6 +810,22 @@ describe("the code field", () => {
   });
 });
 
+describe("dialogs that are only read", () => {
+  it.each(["invite:i:Invite somebody", "shortcuts:?:Keyboard shortcuts", "doctor:d:Check the connection"])("%s: named by their title, closed by their button or Escape, and the focus goes back", async (which) => {
+    const [dialog = "", key = "", title = ""] = which.split(":");
+    const { page } = await open("call");
+    for (const close of ["button", "Escape"]) {
+      await page.getByTestId("camera").focus();
+      await page.keyboard.press(key);
+      await page.getByRole("dialog", { name: title, exact: true }).waitFor();
+      if (close === "button") await page.getByTestId(`${dialog}-close`).click();
+      else await page.keyboard.press(close);
+      await page.getByTestId(`${dialog}-dialog`).waitFor({ state: "detached" });
+      await until("focus is back", async () => (await focused(page)) === "camera");
+    }
+  });
+});
+
 describe("closing the window in a call", () => {
   it("asks once", async () => {
     const { page } = await open("call");
