@@ -36,7 +36,7 @@ const MISTAKE: Duration = Duration::from_secs(15);
 /// What the encoder may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// `VP8E_SET_CPUUSED`.
+    /// `VP8E_SET_CPUUSED` at 1280x720.
     pub cpu_used: i32,
     /// Ceiling for [`crate::ladder::Ladder`].
     pub constraints: VideoConstraints,

@@ -1,7 +1,7 @@
 //! From bitrate to size and frames per second, as a person would choose.
 //!
 //! A camera picture gives up size before it gives up motion (W3C mst-content-hint,
-//! `degradationPreference` `balanced`): at 30 frames per second down to 70 kbit/s, and only below
+//! `degradationPreference` `balanced`): at 30 frames per second down to 42 kbit/s, and only below
 //! that slower. A shared screen keeps its size and gives up motion (`maintain-resolution`), since
 //! nobody can read half a letter.
 
@@ -20,15 +20,15 @@ pub enum DegradationPreference {
 }
 
 /// Width, height, frames per second, and the bitrate of the encoder, in kbit/s, from which on
-/// this is better than the rung before. Above 70 kbit/s it falls from 0.16 to 0.05 bit per pixel:
+/// this is better than the rung before. It falls from 0.1 to 0.05 bit per pixel:
 /// large pictures compress better. The sizes are those of libwebrtc's simulcast table, with a
 /// smaller one below.
 const RUNGS: [(u32, u32, u32, u64); 10] = [
     (160, 90, 7, 0),
-    (160, 90, 15, 45),
-    (160, 90, 30, 65),
-    (240, 136, 30, 110),
-    (320, 180, 30, 170),
+    (160, 90, 15, 32),
+    (160, 90, 30, 42),
+    (240, 136, 30, 75),
+    (320, 180, 30, 120),
     (480, 270, 30, 300),
     (640, 360, 30, 500),
     (960, 540, 30, 900),
@@ -283,9 +283,10 @@ mod tests {
     fn bits_become_size_before_motion() {
         let expected = [
             (30, "160x90@7"),
-            (50, "160x90@15"),
-            (80, "160x90@30"),
-            (120, "240x136@30"),
+            (35, "160x90@15"),
+            (50, "160x90@30"),
+            (80, "240x136@30"),
+            (120, "320x180@30"),
             (200, "320x180@30"),
             (400, "480x270@30"),
             (700, "640x360@30"),

@@ -45,14 +45,17 @@ fn main() {
     ours(&clip, 2500, -12, true).print("ours, -12, error resilient");
     yardstick(&clip, 2500).print("vpx-encode 0.6.2");
 
-    let small: Vec<I420> = clip
-        .iter()
-        .map(|picture| scaled(picture, 640, 360))
-        .collect();
-    println!("\nVP8 encoding, 640x360, 250 kbit/s");
-    head();
-    for (name, error_resilient) in [("ours, -12", false), ("ours, -12, error resilient", true)] {
-        ours(&small, 250, -12, error_resilient).print(name);
+    for (width, height, kbps) in [(640, 360, 250), (320, 180, 100)] {
+        println!("\nVP8 encoding, {width}x{height}, {kbps} kbit/s");
+        head();
+        let small: Vec<I420> = clip
+            .iter()
+            .map(|picture| scaled(picture, width, height))
+            .collect();
+        for cpu_used in [-2, -4, -6, -8, -10, -12, -14, -16] {
+            ours(&small, kbps, cpu_used, false).print(&format!("ours, cpu-used {cpu_used}"));
+        }
+        ours(&small, kbps, -12, true).print("ours, -12, error resilient");
     }
     others(&clip);
 }
@@ -202,7 +205,9 @@ fn others(clip: &[I420]) {
     let full = scaled(&clip[0], 1920, 1080);
     for (name, source, width, height) in [
         ("scaling 1920x1080 to 1280x720", &full, 1280, 720),
+        ("scaling 1280x720 to 960x540", &clip[0], 960, 540),
         ("scaling 1280x720 to 640x360", &clip[0], 640, 360),
+        ("scaling 1280x720 to 480x270", &clip[0], 480, 270),
     ] {
         let mut target = I420::black(Resolution::new(width, height));
         cost(name, 20, |_| scaler.scale(source, &mut target).unwrap());

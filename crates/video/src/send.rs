@@ -120,7 +120,7 @@ pub struct VideoEncoding {
     pub constraints: VideoConstraints,
     /// What the encoder aims at.
     pub bitrate: Bitrate,
-    /// Effort per frame, see [`DEFAULT_CPU_USED`].
+    /// Effort per frame at 1280x720, see [`DEFAULT_CPU_USED`]; smaller ones get more.
     pub cpu_used: i32,
 }
 

@@ -20,12 +20,15 @@ use ahoy_media::frame::{EncodedFrame, I420};
 use ahoy_media::pool::FramePool;
 use ahoy_media::units::{Bitrate, Resolution, VIDEO_CLOCK_HZ};
 
-/// Encoder effort, `VP8E_SET_CPUUSED`: from -1, slowest, to -16. Negative values fix the speed;
-/// positive ones let libvpx slow down until it has used up the time, at full CPU load.
-/// -12 by measurement (`cargo bench -p ahoy-media --bench vp8`): at 720p it takes 30 % less time
-/// than -8 and 55 % less than -4 at the same PSNR within 0.05 dB; the first step that loses
-/// more is -16.
+/// Encoder effort at 1280x720, `VP8E_SET_CPUUSED`: from -1, slowest, to -16. Negative values fix the
+/// speed; positive ones let libvpx slow down until it has used up the time, at full CPU load.
+/// -12 by measurement (`cargo bench -p ahoy-video --bench vp8`): half the time of -4 for 0.2 dB on a
+/// face and 1.6 dB on moving texture; -16 saves another tenth and loses 5 dB more on the latter.
 pub const DEFAULT_CPU_USED: i32 = -12;
+/// Sizes below which each picture is given more effort, in pixels, and how much more: it still takes
+/// less time than one of 1280x720, and pictures are small where each bit counts. Measured as above:
+/// 0.7 dB at 640x360 and 250 kbit/s, 1.4 to 3 dB at 320x180 and 100 kbit/s.
+const MORE_EFFORT: [(u64, i32); 3] = [(320 * 180, 10), (640 * 360, 8), (960 * 540, 4)];
 
 /// Share of the buffer below which frames are dropped, in percent. Dropping early keeps a
 /// sudden change of scene from filling the network's queue.
@@ -40,6 +43,15 @@ const BUFFER_MS: (c_uint, c_uint, c_uint) = (1000, 500, 600);
 const STRAY_PERCENT: (c_uint, c_uint) = (100, 15);
 /// Least room for a key frame, in percent of an average frame.
 const MIN_INTRA_PERCENT: u32 = 300;
+
+/// Effort for pictures of this size where those of 1280x720 get `at_hd`: the smaller, the more.
+pub fn cpu_used_for(resolution: Resolution, at_hd: i32) -> i32 {
+    let more = MORE_EFFORT
+        .iter()
+        .find(|(pixels, _)| resolution.pixels() <= *pixels)
+        .map_or(0, |(_, more)| *more);
+    at_hd.saturating_add(more).min(-1)
+}
 
 /// How a [`Vp8Encoder`] is to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

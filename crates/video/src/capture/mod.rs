@@ -3,6 +3,7 @@
 
 pub mod camera;
 pub mod convert;
+mod halve;
 pub mod mode;
 pub mod pace;
 pub mod pattern;

@@ -7,6 +7,8 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use ahoy_media::frame::I420;
 use ahoy_media::units::Resolution;
 
+use super::halve::{half, halve};
+
 /// The largest size with the aspect ratio of `source` that fits into `bound`, never larger than
 /// `source`. A picture that is scaled has even width and height (4:2:0 chroma stays whole); one
 /// that fits keeps its size. A portrait picture may use the bound turned by 90 degrees.
@@ -31,11 +33,14 @@ pub fn fit(source: Resolution, bound: Resolution) -> Resolution {
     }
 }
 
-/// Scales with an area-aware bilinear filter: each result sample is a weighted mean of all the
-/// source samples it covers, so thin lines and the frame stamp survive.
+/// Halves a picture as often as it can be, and scales the rest with an area-aware bilinear filter: each
+/// result sample is a weighted mean of all the source samples it covers, so thin lines and the frame
+/// stamp survive.
 #[derive(Default)]
 pub struct Scaler {
     resizer: Resizer,
+    /// Halved pictures on the way to what was wanted last.
+    halves: Vec<I420>,
 }
 
 impl Scaler {
@@ -49,6 +54,25 @@ impl Scaler {
     /// # Errors
     /// When either picture has no pixels.
     pub fn scale(&mut self, source: &I420, target: &mut I420) -> Result<(), ScaleError> {
+        let Some(half) = half(source.resolution(), target.resolution()) else {
+            // Those of this way are taken out.
+            self.halves.clear();
+            return self.filter(source, target);
+        };
+        if half == target.resolution() {
+            halve(source, target);
+            return Ok(());
+        }
+        let known = self.halves.iter().position(|it| it.resolution() == half);
+        let mut halved =
+            known.map_or_else(|| I420::black(half), |place| self.halves.swap_remove(place));
+        halve(source, &mut halved);
+        let result = self.scale(&halved, target);
+        self.halves.push(halved);
+        result
+    }
+
+    fn filter(&mut self, source: &I420, target: &mut I420) -> Result<(), ScaleError> {
         let from = plane_sizes(source);
         let to = plane_sizes(target);
         let source_planes: [&[u8]; 3] = source.planes().into();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::VideoEncoding;
 use crate::capture::pace::FrameRateLimiter;
 use crate::capture::scale::{Scaler, fit};
-use crate::vp8::{Vp8Encoder, Vp8EncoderConfig};
+use crate::vp8::{Vp8Encoder, Vp8EncoderConfig, cpu_used_for};
 use ahoy_media::codec::CodecError;
 use ahoy_media::frame::{EncodedFrame, I420, VideoFrame};
 use ahoy_media::pool::FramePool;
@@ -88,7 +88,7 @@ impl EncodedStream {
         };
         encoder.set_bitrate(bitrate)?;
         encoder.set_frame_rate(constraints.frame_rate)?;
-        encoder.set_cpu_used(cpu_used)?;
+        encoder.set_cpu_used(cpu_used_for(picture.resolution(), cpu_used))?;
         encoder.encode(&picture, timestamp, frame.captured_at, force_key_frame)
     }
 

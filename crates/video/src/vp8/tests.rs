@@ -228,3 +228,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn smaller_pictures_get_more_effort() {
+    let sizes = [(1280, 720), (960, 540), (640, 360), (320, 180), (160, 90)];
+    let efforts = |at_hd: i32| {
+        sizes.map(|(width, height)| cpu_used_for(Resolution::new(width, height), at_hd))
+    };
+    assert_eq!(efforts(DEFAULT_CPU_USED), [-12, -8, -4, -2, -2]);
+    // What the governor takes, it takes from all.
+    assert_eq!(efforts(-16), [-16, -12, -8, -6, -6]);
+}
