@@ -1,10 +1,13 @@
 //! Calls behind the bad networks of `tests/lab/network.mjs`, in virtual time: prints the table of
-//! `docs/bandwidth.md`. `NETWORKS=moderate,loss10` for only these.
+//! `docs/bandwidth.md`. `NETWORKS='moderate;loss10'` for only these.
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 #[allow(dead_code, reason = "each file uses a part")]
 #[path = "../tests/transport_support/call.rs"]
 mod call;
+#[allow(dead_code, reason = "each file uses a part")]
+#[path = "../tests/transport_support/microphone.rs"]
+mod microphone;
 #[allow(dead_code, reason = "each file uses a part")]
 #[path = "../tests/transport_support/networks.rs"]
 mod networks;
@@ -27,11 +30,11 @@ fn main() {
     let wanted = std::env::var("NETWORKS").unwrap_or_default();
     println!(
         "| network | frames/s | frozen %, mean / worst | longest gap ms, mean / worst | \
-         capture to shown p50 / p95 ms | kbit/s, mean / least | lines | key frames asked for |"
+         capture to shown p50 / p95 ms | kbit/s, mean / least | lines | estimate, sound kbit/s | sent again | key frames asked for |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for network in NETWORKS {
-        if !wanted.is_empty() && !wanted.split(',').any(|name| name == network.name) {
+        if !wanted.is_empty() && !wanted.split(';').any(|name| name == network.name) {
             continue;
         }
         let got = measure_all(network);
@@ -39,7 +42,7 @@ fn main() {
         let most = |of: fn(&Figures) -> f64| got.iter().map(of).fold(f64::MIN, f64::max);
         let least = got.iter().map(|got| got.kbps).fold(f64::MAX, f64::min);
         println!(
-            "| {} | {:.1} | {:.1} / {:.1} | {:.0} / {:.0} | {:.0} / {:.0} | {:.0} / {least:.0} | {:.0} | {:.1} |",
+            "| {} | {:.1} | {:.1} / {:.1} | {:.0} / {:.0} | {:.0} / {:.0} | {:.0} / {least:.0} | {:.0} | {:.0} / {:.0} | {:.2} | {:.1} |",
             network.name,
             mean(|got| got.frame_rate),
             100.0 * mean(|got| got.frozen),
@@ -50,6 +53,9 @@ fn main() {
             mean(|got| got.delay_p95_ms),
             mean(|got| got.kbps),
             mean(|got| got.lines),
+            mean(|got| got.estimate_kbps),
+            mean(|got| got.sound_kbps),
+            mean(|got| got.twice),
             mean(|got| got.key_frames_asked),
         );
     }

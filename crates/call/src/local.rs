@@ -161,6 +161,9 @@ impl LocalMedia {
         losses: impl Iterator<Item = LossReport>,
         received: DecodeCounts,
     ) -> Decision {
+        let sound = self.audio.stats();
+        self.protection
+            .encoded(now, sound.packets_sent, sound.bytes_sent);
         if let Some(settings) = self.protection.update(losses, now) {
             tracing::debug!(?settings, "the sound is protected anew");
             self.audio.set_encoding(settings);

@@ -16,6 +16,7 @@ use ahoy_media::units::Bitrate;
 use ahoy_sealing::Fingerprint;
 use ahoy_video::send::VideoSend;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::fingerprint;
 use crate::lip_sync::SoundAndPicture;
@@ -76,6 +77,7 @@ enum Input {
 
 /// The handle. Dropping it closes the connection without a goodbye.
 pub struct Participant {
+    task: JoinHandle<()>,
     inputs: mpsc::Sender<Input>,
     link: Arc<MediaLink>,
     name: String,
@@ -123,8 +125,8 @@ impl Participant {
             audio_out: Arc::clone(&local.audio_out),
             report,
         };
-        tokio::spawn(task.run(config, receiver));
         Self {
+            task: tokio::spawn(task.run(config, receiver)),
             inputs,
             link,
             name: String::new(),
@@ -159,9 +161,11 @@ impl Participant {
         self.input(Input::IceServers(servers));
     }
 
-    /// Says goodbye and closes the connection.
-    pub fn hang_up(&self) {
+    /// Neither sends nor plays anything from now on, says goodbye and closes the connection. The
+    /// task ends when that is done; nobody has to wait for it.
+    pub fn hang_up(self) -> JoinHandle<()> {
         self.input(Input::HangUp);
+        self.task
     }
 
     fn input(&self, input: Input) {
@@ -377,7 +381,8 @@ struct MediaLink {
     audio: RemoteAudio,
     video: RemoteVideo,
     sync: Arc<SoundAndPicture>,
-    encoder: Arc<VideoSend>,
+    /// The camera is released with the other end of it, whatever connections there still are.
+    encoder: Weak<VideoSend>,
     transport: OnceLock<Transport>,
 }
 
@@ -395,7 +400,7 @@ impl MediaLink {
                         link.request_key_frame();
                     }
                 }),
-                encoder: Arc::clone(&local.video),
+                encoder: Arc::downgrade(&local.video),
                 transport: OnceLock::new(),
             }
         })
@@ -422,11 +427,15 @@ impl MediaReceiver for MediaLink {
     }
 
     fn key_frame_requested(&self) {
-        self.encoder.request_key_frame();
+        if let Some(encoder) = self.encoder.upgrade() {
+            encoder.request_key_frame();
+        }
     }
 
     fn pictures_dropped(&self) {
-        self.encoder.begin_with_key_frame();
+        if let Some(encoder) = self.encoder.upgrade() {
+            encoder.begin_with_key_frame();
+        }
     }
 
     fn audio_report(&self, ntp_time: u64, rtp_time: u32) {
@@ -499,14 +508,14 @@ where
                 break;
             }
         }
-        loop {
+        let hung_up = loop {
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Description(description)) => {
                         let other = |remote| !fingerprint::names_only(&description.sdp, remote);
                         if self.remote.as_ref().is_some_and(other) {
                             (self.report)(ParticipantOutput::NotVerified).await;
-                            break;
+                            break false;
                         }
                         if description.kind == DescriptionKind::Offer {
                             self.reconnect.remote_offer();
@@ -523,21 +532,22 @@ where
                             tracing::warn!(%error, "other STUN and TURN servers are of no use");
                         }
                     }
-                    Some(Input::HangUp) => {
-                        transport.send_data(PeerMessage::Bye.to_json());
-                        tokio::time::sleep(GOODBYE).await;
-                        break;
-                    }
-                    None => break,
+                    Some(Input::HangUp) => break true,
+                    None => break false,
                 },
                 event = from_transport.recv() => match event {
                     Some(event) => self.transport_event(&transport, event).await,
-                    None => break,
+                    None => break false,
                 },
                 step = self.reconnect.next(&transport) => self.reconnect_step(&transport, step).await,
             }
+        };
+        // Nothing more is sent or played.
+        drop((subscriptions, self.link));
+        if hung_up {
+            transport.send_data(PeerMessage::Bye.to_json());
+            tokio::time::sleep(GOODBYE).await;
         }
-        drop(subscriptions);
         transport.close().await;
     }
 
@@ -562,7 +572,7 @@ where
             TransportEvent::States(states) => {
                 if states.connection == "connected" {
                     // Whatever was sent before did not arrive.
-                    self.link.encoder.begin_with_key_frame();
+                    self.link.pictures_dropped();
                 }
                 self.reconnect.states(&states);
                 (self.report)(ParticipantOutput::States(states)).await;

@@ -1,6 +1,7 @@
 //! How the sound that is sent is protected: one encoder serves everybody, so what is known of all
 //! the ways becomes one report of the worst.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ahoy_audio::opus::EncoderSettings;
@@ -14,6 +15,7 @@ use crate::sound_losses::ReportedGaps;
 pub struct SoundProtection {
     redundancy: Redundancy,
     told: Option<EncoderSettings>,
+    spent: SoundSpent,
 }
 
 impl SoundProtection {
@@ -28,16 +30,75 @@ impl SoundProtection {
         (self.told.replace(settings) != Some(settings)).then_some(settings)
     }
 
-    /// What the sound to one participant takes on the wire: the picture gets what is left.
+    /// Takes in how many packets of sound have been encoded, and bytes in them, since the beginning.
+    pub fn encoded(&mut self, now: Instant, packets: u64, bytes: u64) {
+        self.spent.note(now, packets, bytes);
+    }
+
+    /// What the sound to one participant takes on the wire: the picture gets what is left. That is
+    /// what it took at most of late, since silence is not sent (DTX).
     pub fn bitrate(&self) -> Bitrate {
         let settings = self.redundancy.settings();
         let packets_per_second = 1.0 / settings.frame_length.duration().as_secs_f64();
-        Bitrate::from_bps(settings.bitrate.bps() + (packets_per_second * PACKET_OVERHEAD) as u64)
+        let most = settings.bitrate.bps() + (packets_per_second * PACKET_OVERHEAD) as u64;
+        let spent = self.spent.most().unwrap_or(f64::INFINITY);
+        Bitrate::from_bps((spent as u64).min(most))
+    }
+
+    /// How to encode, as decided last.
+    pub fn settings(&self) -> EncoderSettings {
+        self.redundancy.settings()
     }
 }
 
 /// IPv6, UDP, RTP with transport-wide numbers, and the SRTP tag: bits per packet.
 const PACKET_OVERHEAD: f64 = 8.0 * (40.0 + 8.0 + 20.0 + 10.0);
+
+/// Share of what a way carries that the sound's bit rate is chosen from, and the same where packets
+/// are lost, from [`LOSSY`] on: there repair data is worth more than a larger picture.
+const SHARE: f64 = 0.2;
+const LOSSY_SHARE: f64 = 0.3;
+const LOSSY: f64 = 0.005;
+
+/// What the sound took is measured over this time: long enough that the pauses between words count,
+/// short enough that the picture makes room for who begins to speak.
+const MEASURED: Duration = Duration::from_millis(500);
+/// The most of so many such times counts, 6 s: who makes a pause goes on.
+const MEASURED_TIMES: usize = 12;
+/// An encoder with a variable rate takes more at times.
+const VARIES: f64 = 1.1;
+
+/// What the sound has taken of late.
+#[derive(Debug, Default)]
+struct SoundSpent {
+    began: Option<(Instant, u64, u64)>,
+    /// bit/s on the wire, the newest last.
+    rates: VecDeque<f64>,
+}
+
+impl SoundSpent {
+    fn note(&mut self, now: Instant, packets: u64, bytes: u64) {
+        let (began, packets_before, bytes_before) =
+            *self.began.get_or_insert((now, packets, bytes));
+        let time = now.saturating_duration_since(began);
+        if time < MEASURED {
+            return;
+        }
+        self.began = Some((now, packets, bytes));
+        let bits = bytes.saturating_sub(bytes_before) as f64 * 8.0
+            + packets.saturating_sub(packets_before) as f64 * PACKET_OVERHEAD;
+        if self.rates.len() == MEASURED_TIMES {
+            self.rates.pop_front();
+        }
+        self.rates.push_back(bits / time.as_secs_f64());
+    }
+
+    /// bit/s; `None` before so much is known.
+    fn most(&self) -> Option<f64> {
+        let known = self.rates.len() == MEASURED_TIMES;
+        known.then(|| VARIES * self.rates.iter().copied().fold(0.0, f64::max))
+    }
+}
 
 fn worst(reports: impl Iterator<Item = LossReport>) -> Option<LossReport> {
     reports.reduce(|a, b| LossReport {
@@ -52,6 +113,17 @@ fn worst(reports: impl Iterator<Item = LossReport>) -> Option<LossReport> {
     })
 }
 
+/// What the sound may make use of, of what a way carries. Where there is little, it does not take all
+/// that it could use before the picture gets any.
+fn for_sound(fraction_lost: f64, available: Bitrate) -> Bitrate {
+    let share = if fraction_lost < LOSSY {
+        SHARE
+    } else {
+        LOSSY_SHARE
+    };
+    Bitrate::from_bps((available.bps() as f64 * share) as u64)
+}
+
 /// The report of one way, from what RTCP and the participant said.
 pub fn report(
     fraction_lost: f64,
@@ -64,7 +136,7 @@ pub fn report(
         fraction_lost: fraction_lost as f32,
         mean_burst: gaps.mean_burst(),
         round_trip: round_trip.unwrap_or_default(),
-        available: Some(available),
+        available: Some(for_sound(fraction_lost, available)),
         receiver: if ahoy {
             Receiver::Ahoy
         } else {
@@ -75,6 +147,10 @@ pub fn report(
 
 #[cfg(test)]
 mod tests {
+    use ahoy_bandwidth::allocation::allocate;
+    use ahoy_bandwidth::ladder::{DegradationPreference, Ladder};
+    use ahoy_media::units::VideoConstraints;
+
     use super::*;
 
     #[test]
@@ -92,6 +168,51 @@ mod tests {
         assert!(lossy.expected_loss >= 15 && Some(lossy) != first);
         assert_eq!(protection.update([bad, good].into_iter(), now), None);
         assert!(protection.bitrate() > lossy.bitrate);
+    }
+
+    #[test]
+    fn sound_leaves_room_for_a_picture_that_moves() {
+        let bitrate = |kbps| {
+            let mut protection = SoundProtection::default();
+            let gaps = ReportedGaps::default();
+            let way = report(0.0, &gaps, None, Bitrate::from_kbps(kbps), true);
+            protection.update([way].into_iter(), Instant::now());
+            protection.bitrate()
+        };
+        for kbps in [120, 140] {
+            let path = Bitrate::from_kbps(kbps);
+            let picture = allocate(path, bitrate(kbps), 30, 0.0);
+            let wanted = VideoConstraints::default();
+            let ladder = Ladder::new(DegradationPreference::Balanced, wanted, picture);
+            assert_eq!(ladder.constraints().frame_rate, 30, "{kbps}: {picture:?}");
+        }
+        assert_eq!(bitrate(2000), bitrate(300));
+    }
+
+    #[test]
+    fn silence_leaves_its_bits_to_the_picture_until_somebody_speaks() {
+        let start = Instant::now();
+        let mut protection = SoundProtection::default();
+        let most = protection.bitrate();
+        let (mut packets, mut now) = (0, start);
+        let mut run = |protection: &mut SoundProtection, seconds: u64, per_tick: u64| {
+            for _ in 0..seconds * 20 {
+                now += Duration::from_millis(50);
+                packets += per_tick;
+                protection.encoded(now, packets, packets * 100);
+            }
+        };
+        run(&mut protection, 3, 0);
+        assert_eq!(protection.bitrate(), most, "not known yet");
+        run(&mut protection, 10, 0);
+        assert_eq!(protection.bitrate(), Bitrate::default());
+        // 60 packets of 100 bytes a second: what was decided is the most.
+        run(&mut protection, 1, 3);
+        assert_eq!(protection.bitrate(), most);
+        run(&mut protection, 4, 0);
+        assert_eq!(protection.bitrate(), most, "a pause");
+        run(&mut protection, 4, 0);
+        assert!(protection.bitrate() < most);
     }
 
     #[test]

@@ -177,11 +177,7 @@ async fn two_engines_see_hear_and_know_each_other() {
             }
     })
     .await;
-    // Until then he shows the invitation to the first call.
-    until(&jon, "the server knows that he left", |view| {
-        view.invite.is_none()
-    })
-    .await;
+    until(&jon, "Jon has left", |view| view.invite.is_none()).await;
     call(&[&jon, &mira]).await;
     until(&mira, "a second call", connected).await;
     until(&jon, "a second call", connected).await;

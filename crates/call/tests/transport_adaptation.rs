@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "each test file uses a part")]
 #[path = "transport_support/call.rs"]
 mod call;
+#[allow(dead_code, reason = "each file uses a part")]
+#[path = "transport_support/microphone.rs"]
+mod microphone;
 #[allow(dead_code, reason = "each test file uses a part")]
 #[path = "transport_support/sim.rs"]
 mod sim;

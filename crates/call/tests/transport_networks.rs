@@ -5,6 +5,9 @@
 #[path = "transport_support/call.rs"]
 mod call;
 #[allow(dead_code, reason = "each file uses a part")]
+#[path = "transport_support/microphone.rs"]
+mod microphone;
+#[allow(dead_code, reason = "each file uses a part")]
 #[path = "transport_support/networks.rs"]
 mod networks;
 #[allow(dead_code, reason = "each file uses a part")]

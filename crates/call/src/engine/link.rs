@@ -3,6 +3,7 @@
 
 mod nearby;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,16 @@ use ahoy_signaling::client::{
 use ahoy_signaling::embedded::{EmbeddedError, EmbeddedServer};
 use ahoy_signaling::message::{self, LeaveReason, ServerMessage, SignalData};
 use ahoy_signaling::room_code::RoomNumber;
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::session::Departure;
 use crate::view::{EndReason, ParticipantId, Reach};
+
+/// How long a seat that is just being given out is waited for when nobody wants it any more: given
+/// back it is free at once, and otherwise the server keeps it for a minute.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
 
 /// Which room is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -90,18 +97,21 @@ pub(super) struct Servers {
     pub(super) own: Option<ServerAddress>,
 }
 
-/// A connection to the server, being made or standing. Dropping it leaves the room at once.
+/// A connection to the server, being made or standing. Dropping it leaves the room.
 pub(super) struct Link {
-    task: AbortHandle,
+    task: JoinHandle<()>,
+    /// The task leaves when this is dropped.
+    stay: oneshot::Sender<()>,
     sender: Option<SignalingSender>,
 }
 
 impl Link {
-    /// Starts connecting; `report` is awaited with everything that happens.
+    /// Starts connecting once `former` has ended; `report` is awaited with everything that happens.
     pub(super) fn open<F, Fut>(
         request: LinkRequest,
         servers: Servers,
         embedded: &Arc<EmbeddedServer>,
+        former: Option<JoinHandle<()>>,
         report: F,
     ) -> Self
     where
@@ -109,25 +119,17 @@ impl Link {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let embedded = Arc::clone(embedded);
+        let (stay, leave) = oneshot::channel();
         let task = tokio::spawn(async move {
-            match nearby::enter(request, servers, &embedded).await {
-                Ok((joined, events)) => {
-                    // The server of this computer is reached in any network, or none.
-                    let follows = (!joined.on_this_computer).then(|| joined.sender.clone());
-                    report(LinkOutput::Joined(joined)).await;
-                    tokio::select! {
-                        () = listen(events, report) => {}
-                        () = follow_network(follows) => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no seat in a room");
-                    report(LinkOutput::Failed(end_reason(&error))).await;
-                }
+            if let Some(former) = former {
+                // How it ended is nothing to us.
+                let _ = former.await;
             }
+            stay_there(request, servers, &embedded, leave, report).await;
         });
         Self {
-            task: task.abort_handle(),
+            task,
+            stay,
             sender: None,
         }
     }
@@ -155,17 +157,63 @@ impl Link {
         }
     }
 
-    /// Leaves the room and waits, briefly, until the server knows.
-    pub(super) async fn leave(mut self) {
-        if let Some(sender) = self.sender.take() {
-            sender.leave().await;
-        }
+    /// Leaves the room in the background. The task ends when the server knows, or has been given
+    /// some time to.
+    pub(super) fn leave(self) -> JoinHandle<()> {
+        drop(self.stay);
+        self.task
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
+/// Enters a room and reports what happens in it, until `leave` is closed.
+async fn stay_there<F, Fut>(
+    request: LinkRequest,
+    servers: Servers,
+    embedded: &EmbeddedServer,
+    mut leave: oneshot::Receiver<()>,
+    report: F,
+) where
+    F: Fn(LinkOutput) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    if matches!(leave.try_recv(), Err(TryRecvError::Closed)) {
+        return;
+    }
+    let mut entering = pin!(nearby::enter(request, servers, embedded));
+    let entered = tokio::select! {
+        entered = &mut entering => entered,
+        _ = &mut leave => {
+            if let Ok(Ok((joined, _))) = timeout(LAST_ANSWER, entering).await {
+                joined.sender.leave().await;
+            }
+            return;
+        }
+    };
+    let (joined, events) = match entered {
+        Ok(entered) => entered,
+        Err(error) => {
+            tracing::warn!(%error, "no seat in a room");
+            return report(LinkOutput::Failed(end_reason(&error))).await;
+        }
+    };
+    let sender = joined.sender.clone();
+    // The server of this computer is reached in any network, or none.
+    let follows = (!joined.on_this_computer).then(|| sender.clone());
+    let staying = async {
+        report(LinkOutput::Joined(joined)).await;
+        tokio::select! {
+            () = listen(events, report) => {}
+            () = follow_network(follows) => {}
+        }
+    };
+    let leaving = async {
+        // Closed is all that it ever is.
+        let _ = leave.await;
+        sender.leave().await;
+    };
+    tokio::select! {
+        () = staying => {}
+        () = leaving => {}
     }
 }
 

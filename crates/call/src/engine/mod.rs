@@ -2,9 +2,20 @@
 //! call. State comes back as whole snapshots ([`Engine::view`]), moments as events
 //! ([`Engine::events`]), pictures through [`Engine::subscribe_video`].
 
+mod calls;
+mod commands;
+mod departures;
+mod devices;
+mod goodbyes;
 mod ice_servers;
 mod link;
+mod participants;
+mod rates;
+mod room;
+mod snapshot;
+mod state;
 mod task;
+mod ticks;
 mod verify;
 
 pub(crate) use ice_servers::IceServers;

@@ -7,7 +7,8 @@ use ahoy_sealing::Fingerprint;
 use ahoy_signaling::invite::Invite;
 use ahoy_signaling::room_code::RoomCode;
 
-use super::task::{ANSWERS, EngineTask, Input, OFFERS};
+use super::state::{EngineTask, Input};
+use crate::negotiation::Role;
 use crate::participant::Participant;
 use crate::sealed_message::SealedMessage;
 use crate::session::Departure;
@@ -15,6 +16,16 @@ use crate::shared_code::SharedCode;
 use crate::status::PeerMessage;
 use crate::verification::{Output, Problem};
 use crate::view::{CallEvent, EndReason, InviteView, ParticipantId};
+
+/// Whoever joined later yields when offers collide, and makes the first one.
+const OFFERS: Role = Role {
+    polite: true,
+    offers_first: true,
+};
+const ANSWERS: Role = Role {
+    polite: false,
+    offers_first: false,
+};
 
 impl EngineTask {
     /// Bytes of a participant came through the server.

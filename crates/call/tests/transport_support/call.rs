@@ -14,11 +14,10 @@ use ahoy_video::jitter::{VideoJitterBuffer, VideoOutput};
 use ahoy_video::playout_delay::PlayoutDelay;
 use ahoy_video::send::VideoSendStats;
 
+use crate::microphone::{Microphone, Speech};
 use crate::sim::{Link, World};
-use crate::transport_support::{Peer, roles, sound};
+use crate::transport_support::{Peer, roles};
 
-/// Thrifty sound: 20 kbit/s.
-const SOUND_BYTES: usize = 50;
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks of the picture's RTP clock per second.
 const PICTURE_HZ: f64 = 90_000.0;
@@ -47,7 +46,7 @@ struct Source {
 impl Source {
     fn new(now: Instant) -> Self {
         let mut adaptation = Adaptation::default();
-        let decision = adaptation.update(now, &situation(&[]));
+        let decision = adaptation.update(now, &situation(&[], Bitrate::default()));
         Self {
             adaptation,
             decision,
@@ -60,9 +59,9 @@ impl Source {
         }
     }
 
-    fn adapt(&mut self, now: Instant, peer: &Peer) {
+    fn adapt(&mut self, now: Instant, peer: &Peer, sound: Bitrate) {
         let paths = [peer.transport.path_estimate()];
-        self.decision = self.adaptation.update(now, &situation(&paths));
+        self.decision = self.adaptation.update(now, &situation(&paths, sound));
         peer.transport.set_needed_bitrate(self.decision.needed);
     }
 
@@ -105,14 +104,13 @@ impl Source {
     }
 }
 
-fn situation(paths: &[PathEstimate]) -> Situation<'_> {
+fn situation(paths: &[PathEstimate], sound: Bitrate) -> Situation<'_> {
     Situation {
         wanted: VideoConstraints {
             resolution: Resolution::new(1280, 720),
             frame_rate: 30,
         },
-        // With 58 bytes of headers, 50 times a second.
-        sound: Bitrate::from_bps((SOUND_BYTES as u64 + 58) * 8 * 50),
+        sound,
         paths,
         encoder: VideoSendStats::default(),
         decoders: DecodeCounts::default(),
@@ -217,6 +215,12 @@ impl Screen {
         });
     }
 
+    /// Packets of sound that are missing, and the gaps they make.
+    fn sound_gaps(&self) -> (u64, u64) {
+        let stats = self.sound.stats();
+        (stats.missing_packets, stats.missing_bursts)
+    }
+
     fn play(&mut self, now: Instant, peer: &Peer) {
         let packets = peer.received.audio_from(self.taken.0);
         self.taken.0 += packets.len();
@@ -294,12 +298,24 @@ impl Screen {
     }
 }
 
+/// What was decided at a moment, and from what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decided {
+    pub(crate) at: Duration,
+    pub(crate) lines: u32,
+    pub(crate) sound: Bitrate,
+    pub(crate) path: PathEstimate,
+}
+
 /// A call from `a` to `b` on a link.
 pub(crate) struct Call {
     world: World,
     pub(crate) a: Peer,
     pub(crate) b: Peer,
     source: Source,
+    microphones: [Microphone; 2],
+    /// What was asked for, every 50 ms.
+    decided: Vec<Decided>,
     pub(crate) screen: Screen,
     ticks: u32,
 }
@@ -316,6 +332,8 @@ impl Call {
             a: Peer::new(first, config()).await,
             b: Peer::new(second, config()).await,
             source: Source::new(world.now()),
+            microphones: [0, 1].map(|_| Microphone::new(world.now())),
+            decided: Vec::new(),
             screen: Screen::new(world.now()),
             world: world.clone(),
             ticks: 0,
@@ -325,6 +343,9 @@ impl Call {
         }
         call.source.next = world.now();
         call.source.zero = world.now();
+        for microphone in &mut call.microphones {
+            microphone.begin(world.now());
+        }
         call.screen.begin(world);
         call
     }
@@ -339,12 +360,24 @@ impl Call {
         while self.world.elapsed() < until {
             let now = self.world.now();
             if self.ticks.is_multiple_of(50) {
-                self.source.adapt(now, &self.a);
+                let gaps = self.screen.sound_gaps();
+                let [ours, theirs] = &mut self.microphones;
+                let sound = ours.adapt(now, &self.a, gaps);
+                // The way back is alike.
+                theirs.adapt(now, &self.b, gaps);
+                self.source.adapt(now, &self.a, sound);
+                self.decided.push(Decided {
+                    at: self.world.elapsed(),
+                    lines: self.source.decision.encoding.constraints.resolution.height,
+                    sound,
+                    path: self.a.transport.path_estimate(),
+                });
             }
-            if self.ticks.is_multiple_of(20) {
-                let mut sound = sound(self.ticks / 20, now);
-                sound.data.truncate(SOUND_BYTES);
+            let [ours, theirs] = &mut self.microphones;
+            if let Some(sound) = ours.packet(now) {
                 self.a.transport.send_audio(&sound);
+            }
+            if let Some(sound) = theirs.packet(now) {
                 self.b.transport.send_audio(&sound);
             }
             if let Some(frame) = self.source.frame(now, &self.a) {
@@ -354,6 +387,24 @@ impl Call {
             self.tick().await;
             self.screen.take(&self.world, &self.b);
         }
+    }
+
+    pub(crate) fn set_speech(&mut self, speech: Speech) {
+        for microphone in &mut self.microphones {
+            microphone.set_speech(speech);
+        }
+    }
+
+    /// The mean of a figure of what was decided.
+    pub(crate) fn mean(
+        &self,
+        (from, to): (Duration, Duration),
+        of: impl Fn(&Decided) -> f64,
+    ) -> f64 {
+        let within = self.decided.iter();
+        let within = within.filter(|it| (from..to).contains(&it.at));
+        let figures: Vec<f64> = within.map(of).collect();
+        figures.iter().sum::<f64>() / figures.len().max(1) as f64
     }
 
     pub(crate) fn kbps(&self) -> u64 {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::call::{Call, seconds};
+use crate::microphone::Speech;
 use crate::sim::{Link, Loss, World};
 
 /// What a call comes to, measured for a minute after [`SETTLING`].
@@ -17,6 +18,7 @@ pub(crate) struct Network {
     pub(crate) burst: f64,
     pub(crate) kbps: Option<u32>,
     pub(crate) queue_ms: u64,
+    pub(crate) speech: Speech,
 }
 
 pub(crate) const CLEAN: Network = Network {
@@ -27,6 +29,7 @@ pub(crate) const CLEAN: Network = Network {
     burst: 1.0,
     kbps: None,
     queue_ms: 300,
+    speech: Speech::Constant,
 };
 pub(crate) const MODERATE: Network = Network {
     name: "moderate",
@@ -43,8 +46,9 @@ pub(crate) const INTERNATIONAL: Network = Network {
     burst: 3.0,
     kbps: Some(300),
     queue_ms: 500,
+    speech: Speech::Constant,
 };
-pub(crate) const NETWORKS: [Network; 9] = [
+pub(crate) const NETWORKS: [Network; 13] = [
     CLEAN,
     MODERATE,
     INTERNATIONAL,
@@ -81,6 +85,28 @@ pub(crate) const NETWORKS: [Network; 9] = [
         kbps: Some(500),
         ..CLEAN
     },
+    Network {
+        name: "bw150",
+        kbps: Some(150),
+        ..CLEAN
+    },
+    Network {
+        name: "international, pulses",
+        speech: Speech::Pulses,
+        ..INTERNATIONAL
+    },
+    Network {
+        name: "bw500, pulses",
+        kbps: Some(500),
+        speech: Speech::Pulses,
+        ..CLEAN
+    },
+    Network {
+        name: "bw150, pulses",
+        kbps: Some(150),
+        speech: Speech::Pulses,
+        ..CLEAN
+    },
 ];
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,9 +117,14 @@ pub(crate) struct Figures {
     pub(crate) delay_p50_ms: f64,
     pub(crate) delay_p95_ms: f64,
     pub(crate) kbps: f64,
-    /// Lines of the picture at the end.
+    /// Lines of the picture on average.
     pub(crate) lines: f64,
+    /// What the path was thought to carry.
+    pub(crate) estimate_kbps: f64,
+    /// What was set aside for the sound.
+    pub(crate) sound_kbps: f64,
     pub(crate) key_frames_asked: f64,
+    pub(crate) twice: f64,
 }
 
 pub(crate) fn measure(network: Network, seed: u64) -> Figures {
@@ -103,6 +134,7 @@ pub(crate) fn measure(network: Network, seed: u64) -> Figures {
     );
     world.clone().run(async move {
         let mut call = Call::connect(&world).await;
+        call.set_speech(network.speech);
         world.set_link(|link| {
             link.bits_per_second = network.kbps.map(|kbps| f64::from(kbps) * 1000.0);
             link.queue = Duration::from_millis(network.queue_ms);
@@ -130,7 +162,10 @@ pub(crate) fn measure(network: Network, seed: u64) -> Figures {
             delay_p50_ms: at(0.5),
             delay_p95_ms: at(0.95),
             kbps: screen.rate(from, to) / 1000.0,
-            lines: f64::from(call.lines()),
+            lines: call.mean((from, to), |it| f64::from(it.lines)),
+            estimate_kbps: call.mean((from, to), |it| it.path.lasting.bps() as f64 / 1000.0),
+            sound_kbps: call.mean((from, to), |it| it.sound.bps() as f64 / 1000.0),
+            twice: call.mean((from, to), |it| it.path.sent_again),
             key_frames_asked: screen.key_frames_asked as f64,
         }
     })

@@ -210,14 +210,10 @@ impl Side {
 
     /// Ends the call and releases everything.
     pub(super) async fn end(self) {
-        if let Some(remote) = &self.remote {
-            remote.participant.hang_up();
-        }
+        // Its task says goodbye by itself.
+        let _ = self.remote.map(|remote| remote.participant.hang_up());
         // Threads are joined, which blocks; one that hangs is left behind.
-        let released = tokio::task::spawn_blocking(move || {
-            drop(self.remote);
-            drop(self.local);
-        });
+        let released = tokio::task::spawn_blocking(move || drop(self.local));
         if timeout(END, released).await.is_err() {
             tracing::warn!("the media are not released in time");
         }

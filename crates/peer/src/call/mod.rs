@@ -35,8 +35,6 @@ const STATS_ANSWER: Duration = Duration::from_secs(1);
 const HANG_UP: Duration = Duration::from_secs(2);
 /// How long releasing the devices may take.
 const CLOSE: Duration = Duration::from_secs(3);
-/// The goodbye on the data channels leaves after the engine has let go of them.
-const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Makes the call and stays until it ends.
 ///
@@ -289,9 +287,6 @@ impl Call {
         }
         if timeout(CLOSE, self.engine.close()).await.is_err() {
             tracing::warn!("the devices are not released in time");
-        }
-        if connected {
-            tokio::time::sleep(GOODBYE).await;
         }
         (self.samples, self.moments)
     }
