@@ -11,6 +11,8 @@ import { clip } from '../lab/y4m.mjs';
 
 /** For a connection that is there again, in ms: a pause of signaling or ICE has at most 8 s. */
 const BACK_MS = 15_000;
+/** How long a seat is kept whose connection broke, in ms. */
+const SEAT_MS = 60_000;
 /** For pictures of the connection that stands again. */
 const PICTURES_MS = 3000;
 
@@ -82,6 +84,29 @@ test('whoever has another seat after a restart of the server connects anew', { t
   for (const [side, line] of [[ann, 'Joined: ben'], [ben, 'Joined: ann']]) {
     await side.program.until(() => count(side, line) === 2, BACK_MS, `${line} again`);
   }
+  await sleep(PICTURES_MS);
+  await hangUp(ben, ann);
+  for (const side of [ann, ben]) assert.ok(frames(side) > 20, `${frames(side)} frames were decoded`);
+});
+
+test('a seat is given up after a minute, and whoever wakes after that is let in anew', { timeout: 150_000 }, async (t) => {
+  const lab = new Lab(t);
+  const server = await startServer(lab);
+  const peer = starter(lab);
+  const ann = peer('call', 'ann', server.url);
+  const ben = peer('join', 'ben', server.url, await ann.code());
+  await ann.program.output(/^Joined: ben$/m, 10_000);
+  await ben.program.output(/^Joined: ann$/m, 10_000);
+  // As a computer that sleeps: its connections stand, and nothing answers on them.
+  ben.program.signal('SIGSTOP');
+  const asleep = performance.now();
+  await ann.program.output(/^Left: ben$/m, SEAT_MS + 15_000);
+  const after = performance.now() - asleep;
+  assert.ok(after > SEAT_MS - 5000, `gone after ${after} ms already`);
+  await ann.program.until(() => /Left: ben[^]*Waiting for others\./.test(ann.program.stdout), 2000, 'waiting again');
+  await sleep(5000);
+  ben.program.signal('SIGCONT');
+  await ann.program.until(() => count(ann, 'Joined: ben') === 2, BACK_MS, 'Ben is back');
   await sleep(PICTURES_MS);
   await hangUp(ben, ann);
   for (const side of [ann, ben]) assert.ok(frames(side) > 20, `${frames(side)} frames were decoded`);
