@@ -307,6 +307,9 @@ pub(crate) struct Decided {
     pub(crate) path: PathEstimate,
 }
 
+/// When the streams of a call begin.
+const BEGIN: Duration = seconds(5);
+
 /// A call from `a` to `b` on a link.
 pub(crate) struct Call {
     world: World,
@@ -341,6 +344,10 @@ impl Call {
         while !(call.a.connected() && call.b.connected()) {
             call.tick().await;
         }
+        // Handshakes differ in length; what follows begins at the same moment each time.
+        assert!(world.elapsed() < BEGIN);
+        world.sleep(BEGIN - TICK - world.elapsed()).await;
+        call.tick().await;
         call.source.next = world.now();
         call.source.zero = world.now();
         for microphone in &mut call.microphones {

@@ -62,10 +62,34 @@ impl Link {
 struct Line {
     /// When the bottleneck has sent everything before.
     free_at: Duration,
+    /// By [`Kind`].
+    streams: [Stream; 2],
+}
+
+#[derive(Debug, Default)]
+struct Stream {
     /// When the packet before comes out.
     last_out: Duration,
     /// Within a burst of losses.
     losing: bool,
+}
+
+/// Keys and identifiers differ from run to run, and with them when and in how many packets other
+/// things than media are sent. Chance is kept apart so that it treats media alike each time.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Media,
+    Other,
+}
+
+impl Kind {
+    /// By the first byte (RFC 7983 section 7): RTP and RTCP are media.
+    fn of(bytes: &[u8]) -> Self {
+        match bytes.first() {
+            Some(128..=191) => Self::Media,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// RTP packets that vanished, by payload type.
@@ -84,7 +108,8 @@ struct Shared {
 struct State {
     now: Duration,
     link: Link,
-    random: u64,
+    /// By [`Kind`].
+    chances: [Chance; 2],
     drops: Drops,
     tasks: HashMap<usize, Option<Task>>,
     spawned: usize,
@@ -117,7 +142,7 @@ impl World {
         let state = State {
             now: Duration::ZERO,
             link,
-            random: seed.max(1),
+            chances: [0, 1].map(|_| Chance(seed.max(1))),
             drops: Drops::new(),
             tasks: HashMap::new(),
             spawned: 0,
@@ -258,12 +283,14 @@ impl World {
 impl State {
     fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let payload_type = rtp_payload_type(bytes);
-        if payload_type.is_some() && self.chance() < self.link.rtp_loss {
-            return self.vanished(payload_type);
-        }
-        let mut line = self.lines.remove(&from).unwrap_or_default();
-        let out = self.pass(&mut line, bytes.len());
-        self.lines.insert(from, line);
+        let kind = Kind::of(bytes);
+        let chance = &mut self.chances[kind as usize];
+        let out = if payload_type.is_some() && chance.next() < self.link.rtp_loss {
+            None
+        } else {
+            let line = self.lines.entry(from).or_default();
+            self.link.pass(line, self.now, bytes.len(), kind, chance)
+        };
         let Some(at) = out else {
             return self.vanished(payload_type);
         };
@@ -271,47 +298,6 @@ impl State {
         let number = self.number();
         self.arrivals
             .insert((at, number), Datagram { from, to, bytes });
-    }
-
-    /// When a packet comes out of the link; `None` when it does not.
-    fn pass(&mut self, line: &mut Line, bytes: usize) -> Option<Duration> {
-        let link = self.link;
-        let mut leaves = self.now;
-        if let Some(rate) = link.bits_per_second {
-            let free = line.free_at.max(self.now);
-            if free - self.now > link.queue {
-                return None;
-            }
-            // 28 bytes of IPv4 and UDP headers.
-            leaves = free + Duration::from_secs_f64((bytes + 28) as f64 * 8.0 / rate);
-            line.free_at = leaves;
-        }
-        if self.is_lost(line) {
-            return None;
-        }
-        if link.jitter.is_zero() {
-            return Some(leaves + link.delay);
-        }
-        // The sum of three is nearly normal.
-        let spread = (self.chance() + self.chance() + self.chance()) * 2.0 - 3.0;
-        let delay = link.delay.as_secs_f64() + spread * link.jitter.as_secs_f64();
-        let out = leaves + Duration::from_secs_f64(delay.max(0.0));
-        line.last_out = line.last_out.max(out);
-        Some(line.last_out)
-    }
-
-    fn is_lost(&mut self, line: &mut Line) -> bool {
-        let Loss { share, burst } = self.link.loss;
-        if share <= 0.0 {
-            return false;
-        }
-        if burst <= 1.0 {
-            return self.chance() < share;
-        }
-        let end = 1.0 / burst;
-        let begin = share * end / (1.0 - share);
-        line.losing = self.chance() < if line.losing { 1.0 - end } else { begin };
-        line.losing
     }
 
     fn vanished(&mut self, payload_type: Option<u8>) {
@@ -324,13 +310,68 @@ impl State {
         self.events += 1;
         self.events
     }
+}
 
-    /// xorshift64*, 0 to 1.
-    fn chance(&mut self) -> f64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let mixed = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
+impl Link {
+    /// When a packet comes out of the link; `None` when it does not.
+    fn pass(
+        &self,
+        line: &mut Line,
+        now: Duration,
+        bytes: usize,
+        kind: Kind,
+        chance: &mut Chance,
+    ) -> Option<Duration> {
+        let mut leaves = now;
+        if let Some(rate) = self.bits_per_second {
+            let free = line.free_at.max(now);
+            if free - now > self.queue {
+                return None;
+            }
+            // 28 bytes of IPv4 and UDP headers.
+            leaves = free + Duration::from_secs_f64((bytes + 28) as f64 * 8.0 / rate);
+            line.free_at = leaves;
+        }
+        let stream = &mut line.streams[kind as usize];
+        if self.loses(stream, chance) {
+            return None;
+        }
+        if self.jitter.is_zero() {
+            return Some(leaves + self.delay);
+        }
+        // The sum of three is nearly normal.
+        let spread = (chance.next() + chance.next() + chance.next()) * 2.0 - 3.0;
+        let delay = self.delay.as_secs_f64() + spread * self.jitter.as_secs_f64();
+        let out = leaves + Duration::from_secs_f64(delay.max(0.0));
+        stream.last_out = stream.last_out.max(out);
+        Some(stream.last_out)
+    }
+
+    fn loses(&self, stream: &mut Stream, chance: &mut Chance) -> bool {
+        let Loss { share, burst } = self.loss;
+        if share <= 0.0 {
+            return false;
+        }
+        if burst <= 1.0 {
+            return chance.next() < share;
+        }
+        let end = 1.0 / burst;
+        let begin = share * end / (1.0 - share);
+        stream.losing = chance.next() < if stream.losing { 1.0 - end } else { begin };
+        stream.losing
+    }
+}
+
+/// xorshift64*.
+struct Chance(u64);
+
+impl Chance {
+    /// 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let mixed = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
         (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
