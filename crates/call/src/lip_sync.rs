@@ -5,6 +5,7 @@
 //! Sound sets the pace, since a gap in it is worse than a late picture: pictures wait for it. Only
 //! when pictures come so late that the sound would be heard first, the sound is made to wait.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,9 @@ const SMOOTHING: f64 = 0.1;
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// Sound comes back when it need not have waited for so long. Each change is sound that is stretched,
 /// and pictures that come earlier for a moment just wait for it.
-const CALM: Duration = Duration::from_secs(8);
+const CALM: Duration = Duration::from_secs(4);
+/// Less than this is not worth a change.
+const WORTH_A_CHANGE: f64 = 0.040;
 
 /// Media time of one stream on its sender's clock.
 #[derive(Debug, Clone)]
@@ -79,8 +82,9 @@ pub struct LipSync {
     earliest: Option<f64>,
     judged: Instant,
     sound_delay: f64,
-    /// Since when the sound has waited long enough, and the latest of the earliest pictures since.
-    calm: Option<(Instant, f64)>,
+    /// When the sound was found to wait long enough, and how late the earliest picture was then, for
+    /// the last [`CALM`].
+    calm: VecDeque<(Instant, f64)>,
     skew: Option<f64>,
 }
 
@@ -95,7 +99,7 @@ impl LipSync {
             earliest: None,
             judged: now,
             sound_delay: 0.0,
-            calm: None,
+            calm: VecDeque::new(),
             skew: None,
         }
     }
@@ -167,17 +171,23 @@ impl LipSync {
     /// What to change about the sound's delay when the earliest pictures are so late.
     fn change_for(&mut self, late: f64, now: Instant) -> f64 {
         if late > SOUND_AHEAD {
-            self.calm = None;
+            self.calm.clear();
             return late - SOUND_AHEAD / 2.0;
         }
-        let (since, latest) = *self.calm.get_or_insert((now, late));
-        let latest = latest.max(late);
-        self.calm = Some((since, latest));
-        if now.saturating_duration_since(since) < CALM {
+        self.calm.push_back((now, late));
+        let old = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) >= CALM;
+        if !self.calm.front().is_some_and(old) {
             return 0.0;
         }
-        self.calm = None;
-        latest.min(0.0)
+        self.calm.pop_front();
+        let latest = self.calm.iter().map(|(_, late)| *late);
+        let latest = latest.fold(f64::NEG_INFINITY, f64::max);
+        if self.sound_delay <= 0.0 || latest > -WORTH_A_CHANGE {
+            return 0.0;
+        }
+        // With sound that comes earlier, each picture is later than it.
+        self.calm.iter_mut().for_each(|(_, late)| *late -= latest);
+        latest
     }
 
     /// How much later the last picture is seen than its sound is heard, in seconds; negative when

@@ -15,7 +15,7 @@ mod transport_support;
 use std::time::Duration;
 
 use call::{Call, link, seconds};
-use sim::World;
+use sim::{Stalls, World};
 
 #[test]
 fn sharp_within_three_seconds_and_alive_through_a_drop() {
@@ -51,6 +51,36 @@ fn sharp_within_three_seconds_and_alive_through_a_drop() {
         eprintln!("6 s after it is back: {} kbit/s, {} lines", call.kbps(), call.lines());
         assert!(call.kbps() > 2200 && call.lines() == 720);
     });
+}
+
+/// Probes whose packets are held up on their way and come at once would promise anything.
+#[test]
+fn packets_that_come_at_once_do_not_pass_for_capacity() {
+    for seed in 1..=4 {
+        let world = World::new(link(20, 4e6), seed);
+        world.clone().run(async move {
+            let mut call = Call::connect(&world).await;
+            world.set_link(|link| {
+                link.stalls = Stalls {
+                    chance: 0.02,
+                    longest: Duration::from_millis(40),
+                };
+            });
+            let start = world.elapsed();
+            call.go(start + seconds(15)).await;
+            world.set_link(|link| link.bits_per_second = Some(500e3));
+            let drop = world.elapsed();
+            call.go(drop + seconds(20)).await;
+            let low = (drop + seconds(4), drop + seconds(20));
+            let most = call.most(low, |it| it.path.lasting.bps() as f64 / 1000.0);
+            eprintln!("at most {most:.0} kbit/s on 500");
+            assert!(most < 600.0, "{most}");
+
+            world.set_link(|link| link.bits_per_second = Some(4e6));
+            call.go(drop + seconds(28)).await;
+            assert!(call.kbps() > 2200, "{}", call.kbps());
+        });
+    }
 }
 
 #[test]

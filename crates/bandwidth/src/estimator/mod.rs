@@ -92,7 +92,7 @@ const SWING_NOISE: f64 = 1.2;
 /// More than this, in ms, is a queue in any case.
 const MAX_NOISE: f64 = 100.0;
 /// A fall below this share of what it was within [`DROP_TIME`] is a drop of capacity.
-const DROP: f64 = 0.65;
+const DROP: f64 = 0.6;
 const DROP_TIME: Duration = Duration::from_secs(3);
 /// Without feedback for so many round trips, or this long, the path is taken for broken.
 const OUTAGE_ROUND_TRIPS: u32 = 3;
@@ -176,7 +176,7 @@ pub struct Estimator {
     congested_queue: f64,
     updated_at: Option<Instant>,
     feedback_at: Option<Instant>,
-    /// Highest estimate of late and when it was set, to recognise a drop.
+    /// Highest estimate of late and until when it held, to recognise a drop.
     high: (f64, Option<Instant>),
     /// Estimate before the feedback ceased.
     before_outage: Option<f64>,
@@ -548,14 +548,12 @@ impl Estimator {
     }
 
     fn heed_probe(&mut self, now: Instant, finding: Finding) {
-        let rate = match finding {
-            Finding::AtLeast(rate) => rate,
+        match finding {
+            Finding::AtLeast(_) => {}
             Finding::Limit { trusted: false, .. } => return,
-            Finding::Limit { rate, .. } => {
-                self.limit = Some(rate);
-                rate * 0.9
-            }
-        };
+            Finding::Limit { rate, .. } => self.limit = Some(rate),
+        }
+        let rate = finding.estimate();
         if rate > self.estimate {
             self.set(now, rate);
         }
@@ -563,26 +561,25 @@ impl Estimator {
 
     /// Sets the estimate, and notices when it has fallen far in a short time.
     fn raise_or_lower(&mut self, now: Instant, rate: f64) {
-        let (high, high_at) = self.high;
         self.set(now, rate);
-        let recent = high_at.is_some_and(|at| now.saturating_duration_since(at) < DROP_TIME);
-        if recent && self.estimate < high * DROP {
+        if self.estimate < self.high.0 * DROP {
             self.prober.dropped(now);
         }
     }
 
     fn set(&mut self, now: Instant, rate: f64) {
+        // What it was until now, however long ago it was set.
+        let (high, high_at) = self.high;
+        let old = high_at.is_none_or(|at| now.saturating_duration_since(at) > DROP_TIME);
+        if old || self.estimate >= high {
+            self.high = (self.estimate, Some(now));
+        }
         let (min, max) = (self.config.min.bps() as f64, self.config.max.bps() as f64);
         self.estimate = if rate.is_finite() {
             rate.clamp(min, max.max(min))
         } else {
             min
         };
-        let (high, high_at) = self.high;
-        let old = high_at.is_none_or(|at| now.saturating_duration_since(at) > DROP_TIME);
-        if old || self.estimate >= high {
-            self.high = (self.estimate, Some(now));
-        }
     }
 
     fn outage_deadline(&self) -> Option<Instant> {

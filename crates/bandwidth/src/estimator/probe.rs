@@ -35,6 +35,12 @@ const MAX_SPEED_UP: f64 = 2.0;
 const PASSED: f64 = 0.9;
 /// A limit beyond this share of the train's rate may be chance: the series goes on.
 const NEARLY: f64 = 0.7;
+/// A path is used up to this share of its limit.
+const BELOW_LIMIT: f64 = 0.9;
+/// What is so many times the estimate has to be seen twice: a train that is held up on its way, by a
+/// turn of others on a shared radio or a busy receiver, comes out closer together than the path
+/// carries it.
+const DOUBTFUL: f64 = 1.1;
 /// No word of a train for so long: it is given up.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 /// Each probe of a series is at so many times what is known.
@@ -60,9 +66,29 @@ pub(super) enum Finding {
     Limit { rate: f64, trusted: bool },
 }
 
+impl Finding {
+    /// The estimate that it stands for.
+    pub(super) fn estimate(self) -> f64 {
+        match self {
+            Self::AtLeast(rate) => rate,
+            Self::Limit { rate, .. } => rate * BELOW_LIMIT,
+        }
+    }
+
+    fn lesser(self, other: Self) -> Self {
+        if other.estimate() < self.estimate() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Pending {
     cluster: ProbeCluster,
+    /// The estimate when it began, bit/s.
+    estimate: f64,
     began: Instant,
     sent_packets: usize,
     sent_bytes: usize,
@@ -91,6 +117,10 @@ pub(super) struct Prober {
     interval: Duration,
     /// The series goes on with this rate.
     series: Option<f64>,
+    /// What a train has shown that another one is to show as well.
+    doubted: Option<(Instant, Finding)>,
+    /// A train of this series was confirmed.
+    believed: bool,
     dropped_at: Option<Instant>,
     started: bool,
     /// The first series has not met its limit yet.
@@ -105,6 +135,8 @@ impl Default for Prober {
             next_at: None,
             interval: INTERVAL,
             series: None,
+            doubted: None,
+            believed: false,
             dropped_at: None,
             started: false,
             starting: true,
@@ -144,7 +176,7 @@ impl Prober {
             return None;
         };
         self.next_at = Some(now + self.interval);
-        Some(self.begin(now, rate.min(situation.enough * 1.05), situation.jitter))
+        Some(self.begin(now, rate.min(situation.enough * 1.05), situation))
     }
 
     /// When to look again.
@@ -186,9 +218,27 @@ impl Prober {
             return None;
         }
         let trusted = self.starting || self.is_recovering(now);
-        let finding = self.pending.take()?.finding(trusted);
+        let pending = self.pending.take()?;
+        let finding = pending
+            .finding(trusted)
+            .and_then(|finding| self.believe(now, finding, pending.estimate));
         self.follow(now, finding, cluster.rate.bps() as f64);
         finding
+    }
+
+    /// What a train has shown, unless another one has to show it first.
+    fn believe(&mut self, now: Instant, finding: Finding, estimate: f64) -> Option<Finding> {
+        let doubted = self.doubted.take();
+        if self.starting || self.believed || finding.estimate() <= DOUBTFUL * estimate {
+            return Some(finding);
+        }
+        let recent = |at: Instant| now.saturating_duration_since(at) < TIMEOUT;
+        if let Some((_, earlier)) = doubted.filter(|(at, _)| recent(*at)) {
+            self.believed = true;
+            return Some(finding.lesser(earlier));
+        }
+        self.doubted = Some((now, finding));
+        None
     }
 
     /// The estimate has fallen to a fraction: the cause may go as suddenly as it came.
@@ -197,6 +247,8 @@ impl Prober {
         self.interval = RECOVERY_INTERVAL;
         self.next_at = Some(now + RECOVERY_INTERVAL);
         self.series = None;
+        self.doubted = None;
+        self.believed = false;
         self.starting = false;
     }
 
@@ -204,6 +256,8 @@ impl Prober {
     pub(super) fn congested(&mut self, now: Instant) {
         self.pending = None;
         self.series = None;
+        self.doubted = None;
+        self.believed = false;
         self.starting = false;
         self.next_at = self.next_at.max(Some(now + self.interval));
     }
@@ -213,9 +267,9 @@ impl Prober {
             .is_some_and(|at| now.saturating_duration_since(at) < RECOVERY)
     }
 
-    fn begin(&mut self, now: Instant, rate: f64, jitter: Duration) -> ProbeCluster {
+    fn begin(&mut self, now: Instant, rate: f64, situation: Situation) -> ProbeCluster {
         self.next_id = self.next_id.wrapping_add(1);
-        let length = LENGTH.max(jitter * 2).min(LENGTH * 3);
+        let length = LENGTH.max(situation.jitter * 2).min(LENGTH * 3);
         let cluster = ProbeCluster {
             id: ProbeId(self.next_id),
             rate: Bitrate::from_bps(rate as u64),
@@ -224,6 +278,7 @@ impl Prober {
         };
         self.pending = Some(Pending {
             cluster,
+            estimate: situation.estimate,
             began: now,
             sent_packets: 0,
             sent_bytes: 0,
@@ -240,6 +295,10 @@ impl Prober {
 
     fn follow(&mut self, now: Instant, finding: Option<Finding>, probed: f64) {
         match finding {
+            None if self.doubted.is_some() => {
+                self.series = Some(probed);
+                self.next_at = Some(now);
+            }
             Some(Finding::AtLeast(rate)) => {
                 self.series = Some(rate * STEP);
                 self.next_at = Some(now);
@@ -256,6 +315,7 @@ impl Prober {
     }
 
     fn slow_down(&mut self, now: Instant) {
+        self.believed = false;
         let (first, last) = if self.is_recovering(now) {
             (RECOVERY_INTERVAL, RECOVERY_INTERVAL * 2)
         } else {
@@ -380,6 +440,32 @@ mod tests {
         }
         assert!(findings[0] > 1.4e6, "{findings:?}");
         assert!((findings[2] - 3.6e6).abs() < 0.2e6, "{findings:?}");
+    }
+
+    #[test]
+    fn much_more_than_is_known_has_to_be_seen_twice() {
+        let mut prober = Prober::default();
+        let began = Instant::now();
+        let mut now = began;
+        let mut findings = |prober: &mut Prober, capacities: &[f64]| -> Vec<Option<f64>> {
+            now += MAX_INTERVAL;
+            let trains = capacities.iter().map(|capacity| {
+                now += Duration::from_millis(100);
+                let cluster = prober.poll(now, NOW).expect("a probe");
+                pass(prober, cluster, *capacity, now).map(Finding::estimate)
+            });
+            trains.collect()
+        };
+        prober.dropped(began);
+        let deceived = findings(&mut prober, &[4e6, 500e3]);
+        assert_eq!(deceived[0], None);
+        assert!(deceived[1].is_some_and(|rate| rate < 460e3), "{deceived:?}");
+        let confirmed = findings(&mut prober, &[4e6, 4e6]);
+        assert_eq!(confirmed[0], None);
+        assert!(
+            confirmed[1].is_some_and(|rate| rate > 990e3),
+            "{confirmed:?}"
+        );
     }
 
     #[test]

@@ -414,6 +414,19 @@ impl Call {
         figures.iter().sum::<f64>() / figures.len().max(1) as f64
     }
 
+    /// The most that a figure of what was decided came to.
+    pub(crate) fn most(
+        &self,
+        (from, to): (Duration, Duration),
+        of: impl Fn(&Decided) -> f64,
+    ) -> f64 {
+        self.decided
+            .iter()
+            .filter(|it| (from..to).contains(&it.at))
+            .map(of)
+            .fold(0.0, f64::max)
+    }
+
     pub(crate) fn kbps(&self) -> u64 {
         self.source.decision.encoding.bitrate.kbps()
     }

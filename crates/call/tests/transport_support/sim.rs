@@ -33,8 +33,17 @@ pub(crate) struct Link {
     /// Standard deviation of the delay. Packets stay in order: one that is late delays those
     /// behind it.
     pub(crate) jitter: Duration,
+    pub(crate) stalls: Stalls,
     /// What happens to all packets alike, those of RTCP included.
     pub(crate) loss: Loss,
+}
+
+/// With this chance for each packet, 0 to 1, everything is held up for up to so long and then comes
+/// at once: others have their turn on a shared radio, or a computer is busy.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stalls {
+    pub(crate) chance: f64,
+    pub(crate) longest: Duration,
 }
 
 /// Share of packets that vanish, 0 to 1, and how many in a row on average (Gilbert).
@@ -52,6 +61,7 @@ impl Link {
             bits_per_second: None,
             queue: Duration::from_millis(300),
             jitter: Duration::ZERO,
+            stalls: Stalls::default(),
             loss: Loss::default(),
         }
     }
@@ -70,6 +80,8 @@ struct Line {
 struct Stream {
     /// When the packet before comes out.
     last_out: Duration,
+    /// Everything is held up until then.
+    stalled_until: Duration,
     /// Within a burst of losses.
     losing: bool,
 }
@@ -336,13 +348,20 @@ impl Link {
         if self.loses(stream, chance) {
             return None;
         }
+        let mut out = leaves + self.delay;
+        if self.stalls.chance > 0.0 {
+            if chance.next() < self.stalls.chance {
+                stream.stalled_until = out + self.stalls.longest.mul_f64(chance.next());
+            }
+            out = out.max(stream.stalled_until);
+        }
         if self.jitter.is_zero() {
-            return Some(leaves + self.delay);
+            return Some(out);
         }
         // The sum of three is nearly normal.
         let spread = (chance.next() + chance.next() + chance.next()) * 2.0 - 3.0;
-        let delay = self.delay.as_secs_f64() + spread * self.jitter.as_secs_f64();
-        let out = leaves + Duration::from_secs_f64(delay.max(0.0));
+        let late = self.delay.as_secs_f64() + spread * self.jitter.as_secs_f64();
+        let out = out - self.delay + Duration::from_secs_f64(late.max(0.0));
         stream.last_out = stream.last_out.max(out);
         Some(stream.last_out)
     }
