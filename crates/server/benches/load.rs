@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ahoy_signaling::RoomNumber;
 use ahoy_signaling::message::{
     ClientMessage, PROTOCOL_VERSION, SUBPROTOCOL, ServerMessage, SignalData,
 };
-use ahoy_signaling::{RoomNumber, room::Heartbeat};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
@@ -216,18 +216,28 @@ async fn hear(socket: &mut Socket) -> ServerMessage {
     }
 }
 
+/// What the idle clients have met.
+#[derive(Debug, Default)]
+struct Idle {
+    pings: AtomicUsize,
+    lost: AtomicUsize,
+}
+
 /// Answers pings for ever.
-async fn idle(mut socket: Socket, lost: Arc<AtomicUsize>) {
+async fn idle(mut socket: Socket, counts: Arc<Idle>) {
     let pong = Utf8Bytes::from(ClientMessage::Pong.to_json());
     while let Some(Ok(message)) = socket.next().await {
         let ping = message
             .to_text()
             .is_ok_and(|text| text.contains("\"ping\""));
-        if ping && socket.send(Message::Text(pong.clone())).await.is_err() {
-            break;
+        if ping {
+            counts.pings.fetch_add(1, Ordering::Relaxed);
+            if socket.send(Message::Text(pong.clone())).await.is_err() {
+                break;
+            }
         }
     }
-    lost.fetch_add(1, Ordering::Relaxed);
+    counts.lost.fetch_add(1, Ordering::Relaxed);
 }
 
 async fn create(mut socket: Socket) -> (Socket, RoomNumber) {
@@ -279,15 +289,15 @@ where
 
 async fn measure(server: Server, rooms: usize, tls: Option<Arc<ClientConfig>>) {
     let address = server.address;
-    let lost = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::new(Idle::default());
     let empty = server.resident_bytes();
 
     let start = Instant::now();
     let opened = each((0..rooms).collect(), |index| {
-        let (tls, lost) = (tls.clone(), Arc::clone(&lost));
+        let (tls, counts) = (tls.clone(), Arc::clone(&counts));
         async move {
             let (socket, room) = create(connect(address, tls, index).await).await;
-            tokio::spawn(idle(socket, lost));
+            tokio::spawn(idle(socket, counts));
             room
         }
     })
@@ -305,13 +315,14 @@ async fn measure(server: Server, rooms: usize, tls: Option<Arc<ClientConfig>>) {
         joining += start.elapsed();
         for (socket, latency) in joined {
             latencies.push(latency);
-            tokio::spawn(idle(socket, Arc::clone(&lost)));
+            tokio::spawn(idle(socket, Arc::clone(&counts)));
         }
     }
 
-    let busy = server.busy();
+    let (busy, pings) = (server.busy(), counts.pings.load(Ordering::Relaxed));
     tokio::time::sleep(IDLE).await;
     let idling = server.busy() - busy;
+    let pings = counts.pings.load(Ordering::Relaxed) - pings;
     let full = server.resident_bytes();
 
     // On a thread of its own, so that the many idle clients of this process do not delay it.
@@ -326,11 +337,10 @@ async fn measure(server: Server, rooms: usize, tls: Option<Arc<ClientConfig>>) {
         .expect("no panic");
 
     let connections = rooms * 2;
-    let ping = Heartbeat::default().ping_interval.as_secs_f64();
     println!("connections, in rooms of two          {connections}");
     println!(
         "lost meanwhile                        {}",
-        lost.load(Ordering::Relaxed)
+        counts.lost.load(Ordering::Relaxed)
     );
     println!(
         "memory of the empty server            {:.1} MB",
@@ -356,7 +366,7 @@ async fn measure(server: Server, rooms: usize, tls: Option<Arc<ClientConfig>>) {
     println!(
         "processor while idle                  {:.0} % of one core, for {:.0} pings/s",
         100.0 * idling.as_secs_f64() / IDLE.as_secs_f64(),
-        connections as f64 / ping
+        pings as f64 / IDLE.as_secs_f64()
     );
     report("1.5 kB from one to another meanwhile", relayed);
 }

@@ -5,6 +5,7 @@ mod connect;
 mod lasting;
 mod link;
 mod memory;
+mod silence;
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,8 +65,8 @@ pub enum Entry {
 pub struct ConnectOptions {
     /// How long everything up to the seat in the room may take, name look-up included.
     pub timeout: Duration,
-    /// A server that says nothing for this long is lost. It pings every 1.5 s, so this is four
-    /// pings missed.
+    /// A server that says nothing for this long, and does not answer when it is asked after 0.7 of
+    /// it either, is lost. It pings every 1.5 s, when it is crowded every 4.5 s at most.
     pub silence_limit: Duration,
     /// TLS for `wss`; `None` trusts what the operating system trusts.
     pub tls: Option<Arc<rustls::ClientConfig>>,
@@ -75,7 +76,7 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
-            silence_limit: Duration::from_secs(6),
+            silence_limit: Duration::from_secs(7),
             tls: None,
         }
     }

@@ -109,7 +109,8 @@ struct Connection {
     address: IpAddr,
     place: Option<(RoomNumber, ParticipantId)>,
     outside_since: Instant,
-    last_heard: Instant,
+    /// The first ping since it was last heard.
+    unanswered: Option<Instant>,
     next_ping: Instant,
     /// Its place in the agenda.
     next_look: Instant,
@@ -161,8 +162,8 @@ impl Rooms {
                 address,
                 place: None,
                 outside_since: now,
-                last_heard: now,
-                next_ping: now + first_ping(id, self.heartbeat.ping_interval),
+                unanswered: None,
+                next_ping: now + first_ping(id, self.pulse().ping_interval),
                 next_look: now,
                 messages: Bucket::full(self.limits.messages, now),
                 bytes: Bucket::full(self.limits.bytes, now),
@@ -184,7 +185,7 @@ impl Rooms {
         let Some(connection) = self.connections.get_mut(&id) else {
             return; // Closed while this was under way.
         };
-        connection.last_heard = now;
+        connection.unanswered = None;
         let price = message.as_ref().map_or(1, cost);
         let paid = connection.messages.take(price, self.limits.messages, now)
             && connection.bytes.take(length, self.limits.bytes, now);
@@ -243,8 +244,10 @@ impl Rooms {
                     continue;
                 }
                 Some(Due::Ping) => {
+                    let interval = self.pulse().ping_interval;
                     if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.next_ping = now + self.heartbeat.ping_interval;
+                        connection.next_ping = now + interval;
+                        connection.unanswered.get_or_insert(now);
                     }
                     self.send(id, ServerMessage::Ping);
                     self.acknowledge(id);
@@ -260,16 +263,23 @@ impl Rooms {
         }
     }
 
+    /// The heartbeat with as many connections as there are.
+    fn pulse(&self) -> Heartbeat {
+        self.heartbeat.among(self.connections.len())
+    }
+
     /// Notes when something may be due for a connection that has been looked at.
     fn look_later(&mut self, id: ConnectionId, now: Instant) {
+        let grace = self.pulse().grace();
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let silent = connection.last_heard + self.heartbeat.silence_limit;
+        let silent = connection.unanswered.map(|ping| ping + grace);
         // Whoever is in a room may leave it just now.
         let outside = connection.place.map_or(connection.outside_since, |_| now);
         let idle = outside + self.heartbeat.idle_limit;
-        let look = connection.next_ping.min(silent).min(idle);
+        let look = connection.next_ping.min(idle);
+        let look = silent.map_or(look, |silent| look.min(silent));
         // Later than now, or the same would be looked at for ever.
         connection.next_look = look.max(now + Duration::from_millis(1));
         self.agenda.insert((connection.next_look, id));
@@ -457,7 +467,11 @@ impl Rooms {
 
     fn due(&self, connection: &Connection, now: Instant) -> Option<Due> {
         let since = |then: Instant| now.saturating_duration_since(then);
-        if since(connection.last_heard) >= self.heartbeat.silence_limit {
+        let grace = self.pulse().grace();
+        if connection
+            .unanswered
+            .is_some_and(|ping| since(ping) >= grace)
+        {
             Some(Due::Silent)
         } else if connection.place.is_none()
             && since(connection.outside_since) >= self.heartbeat.idle_limit

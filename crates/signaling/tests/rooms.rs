@@ -7,10 +7,13 @@ use std::time::Duration;
 use ahoy_signaling::message::{ErrorCode, LeaveReason, MAX_PARTICIPANTS, Reach};
 use ahoy_signaling::room::{Heartbeat, Limits, Rate};
 use ahoy_signaling::{
-    ConnectOptions, Entry, ServerConfig, ServerMessage, SignalingClient, SignalingError,
+    ConnectOptions, Entry, ServerAddress, ServerConfig, ServerMessage, SignalingClient,
+    SignalingError,
 };
 use common::{Raw, TestServer, another, ending, next, sealed, soon};
-use tokio::net::TcpSocket;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 
 #[tokio::test]
 async fn two_people_exchange_sealed_messages() {
@@ -213,26 +216,50 @@ async fn a_server_that_shuts_down_is_lost() {
     );
 }
 
+/// A line to `server` that carries nothing any more, and stays open, once it is told to.
+async fn line_to(server: &TestServer) -> (ServerAddress, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = ServerAddress::plain(listener.local_addr().expect("bound"));
+    let (fall_silent, silent) = oneshot::channel();
+    let server = server.socket;
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.expect("a client");
+        let mut far = TcpStream::connect(server).await.expect("the server");
+        tokio::select! {
+            _ = copy_bidirectional(&mut near, &mut far) => {}
+            _ = silent => std::future::pending().await,
+        }
+    });
+    (address, fall_silent)
+}
+
 #[tokio::test]
-async fn a_server_that_falls_silent_is_lost() {
-    let silent = Heartbeat {
+async fn a_server_that_seldom_pings_is_asked_and_one_that_does_not_answer_is_lost() {
+    let seldom = Heartbeat {
         ping_interval: Duration::from_secs(600),
         silence_limit: Duration::from_secs(1_200),
         ..Heartbeat::default()
     };
     let server = TestServer::start(ServerConfig {
-        heartbeat: silent,
+        heartbeat: seldom,
         ..ServerConfig::default()
     })
     .await;
+    let (address, fall_silent) = line_to(&server).await;
     let options = ConnectOptions {
         silence_limit: Duration::from_millis(500),
         ..ConnectOptions::default()
     };
-    let mut ann =
-        SignalingClient::connect(&server.address(), Entry::Create { reach: None }, &options)
-            .await
-            .expect("a room");
+    let mut ann = SignalingClient::connect(&address, Entry::Create { reach: None }, &options)
+        .await
+        .expect("a room");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let ben = server.join(ann.seat.room).await.expect("a seat");
+    let joined = ServerMessage::ParticipantJoined {
+        participant: ben.seat.participant,
+    };
+    assert_eq!(next(&mut ann.receiver).await, joined, "still there");
+    fall_silent.send(()).expect("the line is there");
     assert_eq!(ending(&mut ann.receiver).await, SignalingError::Lost);
 }
 

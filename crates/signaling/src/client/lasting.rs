@@ -22,6 +22,7 @@ use super::backoff::{Backoff, Reconnect};
 use super::connect::{self, Socket, send};
 use super::link::{WRITE_TIMEOUT, broken, say_goodbye};
 use super::memory::Memory;
+use super::silence::{Next, Silence};
 use super::{ConnectOptions, Entry, Seat, SignalingError};
 use crate::address::ServerAddress;
 use crate::message::{
@@ -88,17 +89,17 @@ enum End {
 /// One connection.
 struct Live {
     socket: Socket,
-    last_heard: Instant,
+    silence: Silence,
     /// Heard but not yet taken. Nothing more is read meanwhile.
     pending: VecDeque<SignalingEvent>,
     complaint: Option<ErrorCode>,
 }
 
 impl Live {
-    fn new(socket: Socket) -> Self {
+    fn new(socket: Socket, silence_limit: Duration) -> Self {
         Self {
             socket,
-            last_heard: Instant::now(),
+            silence: Silence::new(silence_limit),
             pending: VecDeque::new(),
             complaint: None,
         }
@@ -114,7 +115,7 @@ impl Live {
 
 impl Lasting {
     pub(super) async fn run(mut self, socket: Socket) {
-        let mut live = Live::new(socket);
+        let mut live = Live::new(socket, self.options.silence_limit);
         loop {
             let (error, at_once) = match self.converse(&mut live).await {
                 End::Leave => return say_goodbye(live.socket, true).await,
@@ -164,10 +165,13 @@ impl Lasting {
             Input::Say(None) | Input::NobodyListens => Err(End::Leave),
             Input::Heard(frame) => self.read(live, frame).await,
             Input::Taken => {
-                live.last_heard = Instant::now(); // The server was not listened to for a while.
+                live.silence.ended(); // The server was not listened to for a while.
                 Ok(())
             }
-            Input::Silence => Err(End::Broken(SignalingError::Lost)),
+            Input::Silence => match live.silence.lasted() {
+                Next::Ask => live.write(&ClientMessage::Ping).await,
+                Next::GiveUp => Err(End::Broken(SignalingError::Lost)),
+            },
             Input::Asked => Err(End::Replace),
         }
     }
@@ -187,7 +191,7 @@ impl Lasting {
             },
             () = self.events.closed() => Input::NobodyListens,
             () = self.reconnect.notified() => Input::Asked,
-            () = sleep_until(live.last_heard + self.options.silence_limit), if reading => Input::Silence,
+            () = sleep_until(live.silence.next()), if reading => Input::Silence,
         }
     }
 
@@ -209,7 +213,7 @@ impl Lasting {
         let Some(Ok(frame)) = frame else {
             return Err(End::Broken(broken(live.complaint)));
         };
-        live.last_heard = Instant::now();
+        live.silence.ended();
         match frame {
             Message::Text(text) => match ServerMessage::parse(&text) {
                 Ok(message) => self.take(live, message).await,
@@ -317,7 +321,7 @@ impl Lasting {
                 received,
                 ice,
             } => {
-                let mut live = Live::new(socket);
+                let mut live = Live::new(socket, self.options.silence_limit);
                 let (news, again) = self.memory.resumed(&participants, &away, received);
                 live.pending.push_back(SignalingEvent::Resumed);
                 live.pending
@@ -336,7 +340,7 @@ impl Lasting {
                 ticket,
             } => {
                 while self.outgoing.try_recv().is_ok() {}
-                let mut live = Live::new(socket);
+                let mut live = Live::new(socket, self.options.silence_limit);
                 self.memory = Memory::new(seat.clone(), ticket);
                 live.pending
                     .push_back(SignalingEvent::Rejoined(Box::new(seat)));

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::SignalingError;
 use super::connect::{Socket, send};
+use super::silence::{Next, Silence};
 use crate::message::{ClientMessage, ErrorCode, ServerMessage};
 
 /// A server that does not take a message within this time is lost.
@@ -23,8 +24,7 @@ pub(super) struct Link {
     outgoing: mpsc::Receiver<ClientMessage>,
     incoming: mpsc::Sender<Result<ServerMessage, SignalingError>>,
     ignored: Arc<AtomicU64>,
-    silence_limit: Duration,
-    last_heard: Instant,
+    silence: Silence,
     /// Heard but not yet taken. Nothing more is read meanwhile, while sending goes on: the reader
     /// may be waiting for room to send.
     pending: Option<ServerMessage>,
@@ -69,8 +69,7 @@ impl Link {
             outgoing,
             incoming,
             ignored,
-            silence_limit,
-            last_heard: Instant::now(),
+            silence: Silence::new(silence_limit),
             pending: None,
             complaint: None,
         }
@@ -100,9 +99,12 @@ impl Link {
             Input::Say(Some(message)) => self.write(message).await,
             Input::Say(None) | Input::NobodyListens => Err(End::Leave),
             Input::Heard(frame) => self.read(frame).await,
-            Input::Silence => Err(End::Broken(SignalingError::Lost)),
+            Input::Silence => match self.silence.lasted() {
+                Next::Ask => self.write(ClientMessage::Ping).await,
+                Next::GiveUp => Err(End::Broken(SignalingError::Lost)),
+            },
             Input::Taken => {
-                self.last_heard = Instant::now(); // The server was not listened to for a while.
+                self.silence.ended(); // The server was not listened to for a while.
                 Ok(())
             }
         }
@@ -122,7 +124,7 @@ impl Link {
                 (Err(_), _) => Input::NobodyListens,
             },
             () = self.incoming.closed() => Input::NobodyListens,
-            () = tokio::time::sleep_until(self.last_heard + self.silence_limit), if reading => {
+            () = sleep_until(self.silence.next()), if reading => {
                 Input::Silence
             }
         }
@@ -141,7 +143,7 @@ impl Link {
         let Some(Ok(frame)) = frame else {
             return Err(self.broken());
         };
-        self.last_heard = Instant::now();
+        self.silence.ended();
         match frame {
             Message::Text(text) => match ServerMessage::parse(&text) {
                 Ok(message) => self.take(message).await,

@@ -107,6 +107,32 @@ impl Default for Heartbeat {
     }
 }
 
+/// Up to so many connections, everybody is pinged at the usual interval.
+const CROWD: f64 = 6_000.0;
+/// The longest interval, as a multiple of the usual one: below the silence after which clients ask.
+const MOST_STRETCHED: f64 = 3.0;
+
+impl Heartbeat {
+    /// With so many connections. A crowded server pings each one more rarely, so that what participants
+    /// have to say to each other does not wait behind thousands of pings a second; whoever falls
+    /// silent is noticed later by as much.
+    pub(super) fn among(self, connections: usize) -> Self {
+        let stretched = (connections as f64 / CROWD).clamp(1.0, MOST_STRETCHED);
+        Self {
+            ping_interval: self.ping_interval.mul_f64(stretched),
+            silence_limit: self.silence_limit.mul_f64(stretched),
+            ..self
+        }
+    }
+
+    /// How long a ping may stay unanswered: whoever was heard just after the one before is then silent
+    /// for as long as is allowed. Counted from the ping, so that it does not matter when the interval
+    /// was a longer one before.
+    pub(super) fn grace(self) -> Duration {
+        self.silence_limit.saturating_sub(self.ping_interval)
+    }
+}
+
 /// What a message costs of [`Limits::messages`]: entering a room makes the server speak to nine
 /// others, and relay credentials are longer than the question.
 pub(super) fn cost(message: &ClientMessage) -> usize {

@@ -225,12 +225,16 @@ fn the_silent_are_removed_within_the_limit_and_announced() {
     let room = world.create(ann);
     world.join(ben, room);
     let (step, mut removed_after) = (Duration::from_millis(250), None);
-    let start = world.now;
+    let (mut start, mut answers) = (world.now, 2);
     while removed_after.is_none() && world.now < start + Duration::from_secs(10) {
         let outputs = world.pass(step);
         for output in &outputs {
             if *output == send(ann, ServerMessage::Ping) {
                 world.say(ann, ClientMessage::Pong);
+            }
+            if *output == send(ben, ServerMessage::Ping) && answers > 0 {
+                world.say(ben, ClientMessage::Pong);
+                (start, answers) = (world.now, answers - 1);
             }
         }
         let gone = ServerMessage::ParticipantLeft {
@@ -243,6 +247,36 @@ fn the_silent_are_removed_within_the_limit_and_announced() {
         }
     }
     assert_eq!(removed_after, Some(Duration::from_millis(4_500)));
+    assert_eq!(world.rooms.connections(), 1);
+}
+
+#[test]
+fn a_crowd_is_pinged_more_rarely_and_nobody_is_put_out_when_it_goes() {
+    let limits = Limits {
+        connections: 20_000,
+        connections_per_address: 20_000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let ann = world.connect(THERE);
+    world.create(ann);
+    let crowd: Vec<ConnectionId> = (1..12_000).map(|_| world.connect(THERE)).collect();
+    let mut pings = 0;
+    // Every fourth of a second for twelve seconds; the others keep silent until they go.
+    for quarter in 0..48 {
+        let outputs = world.pass(Duration::from_millis(250));
+        if outputs.contains(&send(ann, ServerMessage::Ping)) {
+            pings += 1;
+            world.say(ann, ClientMessage::Pong);
+        }
+        if quarter == 23 {
+            assert_eq!(pings, 2, "every 3 s");
+            for id in &crowd {
+                world.rooms.disconnect(*id, LeaveReason::Left, world.now);
+            }
+        }
+    }
+    assert!((5..=6).contains(&pings), "every 1.5 s again: {pings}");
     assert_eq!(world.rooms.connections(), 1);
 }
 
