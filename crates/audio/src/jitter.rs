@@ -235,9 +235,11 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         self.additional_delay = (delay.as_secs_f64() * f64::from(AUDIO_CLOCK_HZ)) as i64;
     }
 
-    /// RTP time stamp of the next sample to be given out; `None` while nothing is played.
+    /// RTP time stamp of the next sample to be given out, or of what it stands in for; `None` while
+    /// nothing is played.
     pub fn position(&self) -> Option<u32> {
-        (self.state == State::Playing).then(|| (self.next - self.sound.len() as i64) as u32)
+        let decoded = self.next + self.repayment();
+        (self.state == State::Playing).then(|| (decoded - self.sound.len() as i64) as u32)
     }
 
     fn target(&self) -> i64 {

@@ -255,6 +255,37 @@ fn a_stall_is_silent_and_leaves_no_delay() {
 }
 
 #[test]
+fn the_position_goes_on_while_a_packet_is_late() {
+    let start = Instant::now();
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = QUIET;
+    let mut last = None;
+    for (number, payload) in tone_packets(100).into_iter().enumerate() {
+        let arrival = start + Duration::from_millis(PACKET_MS) * number as u32;
+        // Three packets come 60 ms late, all at once with the fourth.
+        let stalled = (50..53).contains(&number);
+        if !stalled {
+            for late in if number == 53 { 50..53 } else { 0..0 } {
+                buffer.push(
+                    packet(late, tone_packets(100)[late as usize].clone(), arrival),
+                    arrival,
+                );
+            }
+            buffer.push(packet(number as u64, payload, arrival), arrival);
+        }
+        for half in 0..2 {
+            buffer.pull_10ms(arrival + BLOCK_DURATION * half, &mut block);
+            let position = buffer.position();
+            if stalled && let (Some(last), Some(position)) = (last, position) {
+                let step = position.wrapping_sub(last);
+                assert_eq!(step, BLOCK_SAMPLES as u32, "{number}");
+            }
+            last = position;
+        }
+    }
+}
+
+#[test]
 fn a_sender_that_loses_time_costs_no_more_than_it_loses() {
     // An overloaded sender: every 600 ms its sound server drops 100 ms and its media time does not
     // tell. After 12 s packets come 2 s later than the first ones did.

@@ -16,9 +16,14 @@ pub(crate) enum Speech {
     /// All the time.
     #[default]
     Constant,
-    /// A quarter of each second: the pulses of `tests/lab`. In between nothing is sent (DTX).
+    /// A quarter of each second: the pulses of `tests/lab`. In between only a sign of life is sent, at
+    /// once and every 400 ms (DTX).
     Pulses,
 }
+
+/// A pulse, and then signs of life, in ms.
+const PULSE: u128 = 250;
+const SIGN_OF_LIFE: u128 = 400;
 
 /// Ticks of the sound's RTP clock per millisecond.
 const TICKS_PER_MS: u128 = 48;
@@ -77,11 +82,13 @@ impl Microphone {
         let length = settings.frame_length.duration();
         let age = (self.next - self.zero).as_millis();
         self.next += length;
-        if self.speech == Speech::Pulses && age % 1000 >= 250 {
-            return None;
-        }
+        let silent = match (self.speech, (age % 1000).checked_sub(PULSE)) {
+            (Speech::Pulses, Some(silence)) if silence % SIGN_OF_LIFE < length.as_millis() => true,
+            (Speech::Pulses, Some(_)) => return None,
+            _ => false,
+        };
         let bytes = settings.bitrate.bps() as f64 / 8.0 * length.as_secs_f64();
-        let mut data = vec![0; bytes as usize];
+        let mut data = vec![0; if silent { 1 } else { bytes as usize }];
         // SILK, wideband, one frame of 20, 40 or 60 ms (RFC 6716 section 3.1).
         let config = match settings.frame_length {
             FrameLength::Ms20 => 9,
