@@ -13,6 +13,7 @@
 
 mod camera;
 mod encode;
+mod spending;
 mod stream;
 
 use std::sync::atomic::{AtomicBool, Ordering};

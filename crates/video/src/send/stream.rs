@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::VideoEncoding;
+use super::spending::Spending;
 use crate::capture::pace::FrameRateLimiter;
 use crate::capture::scale::{Scaler, fit};
 use crate::vp8::{Vp8Encoder, Vp8EncoderConfig, cpu_used_for};
@@ -16,6 +17,7 @@ use ahoy_media::units::{Resolution, VIDEO_CLOCK_HZ};
 pub(super) struct EncodedStream {
     /// Made with the first picture, and anew after a failure.
     encoder: Option<Vp8Encoder>,
+    spending: Spending,
     scaler: Scaler,
     pool: FramePool,
     clock: RtpClock,
@@ -27,6 +29,7 @@ impl EncodedStream {
     pub(super) fn new() -> Self {
         Self {
             encoder: None,
+            spending: Spending::default(),
             scaler: Scaler::new(),
             pool: FramePool::new(),
             clock: RtpClock::default(),
@@ -78,6 +81,7 @@ impl EncodedStream {
         } = encoding;
         let picture = self.scaled(&frame.picture, constraints.resolution)?;
         let timestamp = self.clock.timestamp(frame.captured_at);
+        let bitrate = self.spending.ask(frame.captured_at, bitrate);
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert(Vp8Encoder::new(Vp8EncoderConfig::new(
@@ -89,7 +93,10 @@ impl EncodedStream {
         encoder.set_bitrate(bitrate)?;
         encoder.set_frame_rate(constraints.frame_rate)?;
         encoder.set_cpu_used(cpu_used_for(picture.resolution(), cpu_used))?;
-        encoder.encode(&picture, timestamp, frame.captured_at, force_key_frame)
+        let encoded = encoder.encode(&picture, timestamp, frame.captured_at, force_key_frame)?;
+        let bytes = encoded.as_ref().map_or(0, |frame| frame.data.len());
+        self.spending.spent(bytes);
+        Ok(encoded)
     }
 
     /// The picture itself if it is small enough, or a smaller copy.
