@@ -366,8 +366,6 @@ async fn a_full_queue_at_the_client_loses_nothing() {
 #[tokio::test]
 async fn a_connection_without_a_word_does_not_hold_up_the_end() {
     let server = TestServer::start(ServerConfig::default()).await;
-    let _idle = TcpStream::connect(server.socket)
-        .await
-        .expect("connected");
+    let _idle = TcpStream::connect(server.socket).await.expect("connected");
     server.stop().await;
 }

@@ -568,10 +568,12 @@ impl Estimator {
     }
 
     fn set(&mut self, now: Instant, rate: f64) {
-        // What it was until now, however long ago it was set.
+        // What it was until now, however long ago it was set; the first one was only a guess.
         let (high, high_at) = self.high;
-        let old = high_at.is_none_or(|at| now.saturating_duration_since(at) > DROP_TIME);
-        if old || self.estimate >= high {
+        let old = high_at.is_some_and(|at| now.saturating_duration_since(at) > DROP_TIME);
+        if high_at.is_none() {
+            self.high = (rate, Some(now));
+        } else if old || self.estimate >= high {
             self.high = (self.estimate, Some(now));
         }
         let (min, max) = (self.config.min.bps() as f64, self.config.max.bps() as f64);
