@@ -9,10 +9,10 @@ import { binary } from '../lab/paths.mjs';
 import { eventually, run } from '../lab/process.mjs';
 import { clip } from '../lab/y4m.mjs';
 
-const good = () => ({
+const good = (lab) => ({
   BENCH_SIGNAL_URL: 'ws://127.0.0.1:1/ws?role=caller',
   BENCH_ROLE: 'caller',
-  BENCH_CLIP: clip({ width: 320, height: 180, frameRate: 15 }),
+  BENCH_CLIP: clip(lab, { width: 320, height: 180, frameRate: 15 }),
   BENCH_VIDEO: '320x180@15',
   BENCH_AUDIO: 'mic',
 });
@@ -21,8 +21,8 @@ for (const [variable, value] of [
   ['BENCH_SIGNAL_URL', undefined], ['BENCH_SIGNAL_URL', 'nonsense'], ['BENCH_ROLE', undefined], ['BENCH_ROLE', 'both'],
   ['BENCH_CLIP', undefined], ['BENCH_CLIP', '/no/such/clip.y4m'], ['BENCH_VIDEO', 'large'], ['BENCH_AUDIO', 'loud'],
 ]) {
-  test(`${variable}=${value ?? '(missing)'} is refused with exit code 2`, async () => {
-    const { code, stderr } = await run(binary('ahoy-peer'), ['bench'], { env: { ...good(), [variable]: value } });
+  test(`${variable}=${value ?? '(missing)'} is refused with exit code 2`, async (t) => {
+    const { code, stderr } = await run(binary('ahoy-peer'), ['bench'], { env: { ...good(new Lab(t)), [variable]: value } });
     assert.equal(code, 2, stderr);
     assert.match(stderr, new RegExp(variable));
     assert.doesNotMatch(stderr, /panicked/);
@@ -38,7 +38,7 @@ test('a lost WebSocket ends it with exit code 3 within 2 s', { timeout: 30_000 }
   let connected;
   relay.on('connection', (socket) => socket.on('message', () => (connected ??= socket)));
   const peer = lab.start(binary('ahoy-peer'), ['bench'],
-    { env: { ...good(), BENCH_SIGNAL_URL: `ws://127.0.0.1:${port}/ws?role=caller` } });
+    { env: { ...good(lab), BENCH_SIGNAL_URL: `ws://127.0.0.1:${port}/ws?role=caller` } });
   await eventually(() => connected || !peer.alive, 10_000, 'its first message').catch((error) => {
     throw new Error(`${error.message}\n${peer.describe()}`);
   });

@@ -25,7 +25,7 @@ async function surroundings(t, count = 2) {
 
 test('computers without a server call each other by the code', { timeout: 120_000 }, async (t) => {
   const { lab, computers: [here, there] } = await surroundings(t);
-  const stay = { camera: `file:${clip({ width: 640, height: 360 })}`, resolution: '640x360@30', duration: '8s' };
+  const stay = { camera: `file:${clip(lab, { width: 640, height: 360 })}`, resolution: '640x360@30', duration: '8s' };
   const ann = startPeer(lab, 'call', { ...stay, name: 'ann', computer: here, args: share, saveVideo: lab.file('ann.y4m') });
   const code = await ann.code();
   const began = performance.now();

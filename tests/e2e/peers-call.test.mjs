@@ -17,7 +17,7 @@ test('two participants see and hear each other', { timeout: 60_000 }, async (t) 
     name,
     code,
     server: server.url,
-    camera: `file:${clip({ width: 640, height: 360 })}`,
+    camera: `file:${clip(lab, { width: 640, height: 360 })}`,
     microphone: `file:${writeWav(lab.file(`${name}.wav`), tone(frequency, 2, 0.3))}`,
     speaker: `file:${lab.file(`${name}-heard.wav`)}`,
     saveVideo: lab.file(`${name}-seen.y4m`),

@@ -27,7 +27,7 @@ function starter(lab) {
     name,
     code,
     server,
-    camera: `file:${clip({ width: 320, height: 180, frameRate: 15 })}`,
+    camera: `file:${clip(lab, { width: 320, height: 180, frameRate: 15 })}`,
     resolution: '320x180@15',
     stats: lab.file(`${name}.json`),
   });

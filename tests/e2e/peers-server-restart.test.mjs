@@ -19,7 +19,7 @@ test('a call goes on while the server is restarted, and a third can join afterwa
     name,
     code,
     server: server.url,
-    camera: `file:${clip({ width: 320, height: 180, frameRate: 15 })}`,
+    camera: `file:${clip(lab, { width: 320, height: 180, frameRate: 15 })}`,
     resolution: '320x180@15',
     duration,
     stats: lab.file(`${name}.json`),

@@ -15,7 +15,7 @@ test('three participants see and hear each other', { timeout: 60_000 }, async (t
     name,
     code,
     server: server.url,
-    camera: `file:${clip({ width: 320, height: 180, frameRate: 15 })}`,
+    camera: `file:${clip(lab, { width: 320, height: 180, frameRate: 15 })}`,
     microphone: `file:${writeWav(lab.file(`${name}.wav`), tone(tones[name], 2, 0.2))}`,
     speaker: `file:${lab.file(`${name}-heard.wav`)}`,
     resolution: '320x180@15',

@@ -36,7 +36,7 @@ export async function benchCall(lab, {
   network,
   meanwhile = async () => {},
 }) {
-  const clip = makeClip(size(video));
+  const clip = makeClip(lab, size(video));
   const relay = await startRelay(lab);
   const sides = { caller: new Side('caller', caller), callee: new Side('callee', callee) };
   const between = network && await startNetwork(lab, network);

@@ -21,11 +21,11 @@ export const JPEG_CAMERA = { name: 'Lab JPEG Camera', modes: ['MJPG 1280x720 30'
 export const TELEVISION_CAMERA = { name: 'Lab Grabber', modes: ['YUYV 1280x720 30000/1001'] };
 
 /** The stamped clip as JPEG pictures, made when they are not there yet. */
-async function jpegs(width, height) {
+async function jpegs(lab, width, height) {
   const made = path.join(labFolder, `jpegs-${width}x${height}`);
   if (!existsSync(made)) {
     const unfinished = folder(`${made}.${process.pid}`);
-    await check('ffmpeg', ['-loglevel', 'error', '-i', clip({ width, height }), '-q:v', '3', '-start_number', '0',
+    await check('ffmpeg', ['-loglevel', 'error', '-i', clip(lab, { width, height }), '-q:v', '3', '-start_number', '0',
       path.join(unfinished, '%04d.jpg')], { timeoutMs: 60_000 });
     renameSync(unfinished, made);
   }
@@ -36,13 +36,14 @@ async function jpegs(width, height) {
 export async function emulateCameras(lab, cameras = [USUAL_CAMERA], name = 'cameras') {
   const control = lab.file(name);
   mkdirSync(control, { recursive: true });
-  const emulated = new Cameras(control, { AHOY_LAB_CAMERAS: control, LD_PRELOAD: await library('v4l2/cameras.c') });
+  const emulated = new Cameras(lab, control, { AHOY_LAB_CAMERAS: control, LD_PRELOAD: await library('v4l2/cameras.c') });
   for (const [number, camera] of cameras.entries()) await emulated.add(number, camera);
   return emulated;
 }
 
 class Cameras {
-  constructor(control, env) {
+  constructor(lab, control, env) {
+    this.lab = lab;
     this.control = control;
     this.env = env;
   }
@@ -52,7 +53,7 @@ class Cameras {
     for (const mode of modes.filter((text) => text.startsWith('MJPG'))) {
       const [width, height] = mode.split(' ')[1].split('x').map(Number);
       const to = folder(this.control, `MJPG-${width}x${height}`);
-      const from = await jpegs(width, height);
+      const from = await jpegs(this.lab, width, height);
       for (const file of readdirSync(from)) copyFileSync(path.join(from, file), path.join(to, file));
     }
     const text = [`name ${name}`, ...modes.map((mode) => `mode ${mode}`), ...(metadata ? ['metadata'] : []), ''];

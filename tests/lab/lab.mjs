@@ -1,10 +1,28 @@
 // One test's surroundings: what is opened here is closed with it, last first.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { start } from './process.mjs';
+
+/** Memory that is a file system, on Linux. */
+const MEMORY = '/dev/shm';
+/** Room that one test may need, in bytes: clips of 124 MB and recordings. */
+const ROOM = 1e9;
+
+/**
+ * Where private folders are made: in memory, because a camera that plays a clip from a disk stands
+ * still when the disk does, for up to two seconds; on the disk where there is too little room.
+ */
+function privateFolders() {
+  try {
+    const { bavail, bsize } = statfsSync(MEMORY);
+    return bavail * bsize >= ROOM ? MEMORY : os.tmpdir();
+  } catch {
+    return os.tmpdir();
+  }
+}
 
 /**
  * Give it node:test's context; everything is undone when that test ends, also after a failure.
@@ -17,7 +35,7 @@ export class Lab {
 
   constructor(test) {
     /** Private folder, removed at the end. */
-    this.folder = mkdtempSync(path.join(os.tmpdir(), 'ahoy-lab-'));
+    this.folder = mkdtempSync(path.join(privateFolders(), 'ahoy-lab-'));
     this.#undo.push(() => rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 }));
     test?.after(() => this.close());
   }

@@ -12,7 +12,7 @@ export const target = process.env.CARGO_TARGET_DIR
   ? path.resolve(repository, process.env.CARGO_TARGET_DIR)
   : path.join(repository, 'target');
 
-/** Folder for generated clips, recordings and compiled helpers; kept between runs as a cache. */
+/** Folder for what takes long to generate, and compiled helpers; kept between runs as a cache. */
 export const labFolder = path.join(target, 'lab');
 /** Folder for screenshots that people may look at after a run. */
 export const screenshotFolder = path.join(target, 'screenshots');

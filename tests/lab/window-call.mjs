@@ -89,7 +89,7 @@ export async function openTwo(lab, { settings = {}, ann = {}, ben = {}, profile 
       name: key,
       settings: {
         name: key === 'ann' ? 'Ann' : 'Ben', theme: person.theme, constraints: MODERATE, processing: FOR_TONES,
-        camera: `file:${clip({ width: 640, height: 360 })}`, ...settings, ...own,
+        camera: `file:${clip(lab, { width: 640, height: 360 })}`, ...settings, ...own,
       },
       box: { x: 10 + index * 1290, y: 30, width: 1280, height: 800 },
     });

@@ -1,31 +1,25 @@
 // Clips for tests: written with a frame stamp and detailed moving content, read back frame by frame.
 
-import { closeSync, existsSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs';
-import path from 'node:path';
-import { folder, labFolder } from './paths.mjs';
+import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { readStamp, writeStamp } from './stamp.mjs';
 
 /**
- * A stamped clip in cargo's target folder, made when it is not there yet. The content has fine
- * texture that moves, so that an encoder has real work: about what a person before a
- * bookshelf costs, not a colour chart. Returns its path.
+ * A stamped clip in the lab's folder, made when it is not there yet, in less than a second. The
+ * content has fine texture that moves, so that an encoder has real work: about what a person
+ * before a bookshelf costs, not a colour chart. Returns its path.
  */
-export function clip({ width = 1280, height = 720, frameRate = 30, seconds = 3 } = {}) {
+export function clip(lab, { width = 1280, height = 720, frameRate = 30, seconds = 3 } = {}) {
   const frames = Math.round(frameRate * seconds);
-  const file = path.join(folder(labFolder, 'clips'), `${width}x${height}-${frameRate}-${frames}.y4m`);
-  const frameBytes = 6 + (width * height * 3) / 2;
-  const header = `YUV4MPEG2 W${width} H${height} F${frameRate}:1 Ip A1:1 C420jpeg\n`;
-  if (existsSync(file) && statSync(file).size === header.length + frames * frameBytes) return file;
-  const unfinished = `${file}.${process.pid}`;
-  const handle = openSync(unfinished, 'w');
-  writeSync(handle, header);
+  const file = lab.file(`${width}x${height}-${frameRate}-${frames}.y4m`);
+  if (existsSync(file)) return file;
+  const handle = openSync(file, 'w');
+  writeSync(handle, `YUV4MPEG2 W${width} H${height} F${frameRate}:1 Ip A1:1 C420jpeg\n`);
   const draw = painter(width, height, frames);
   for (let number = 0; number < frames; number += 1) {
     writeSync(handle, 'FRAME\n');
     writeSync(handle, draw(number));
   }
   closeSync(handle);
-  renameSync(unfinished, file);
   return file;
 }
 
