@@ -15,6 +15,7 @@ pub mod opus;
 pub mod playout;
 pub mod playout_clock;
 pub mod processing;
+pub mod red;
 pub mod redundancy;
 pub mod resample;
 pub mod send;

@@ -5,17 +5,18 @@
 //! encode. Sound comes before pictures: what it asks for is to be taken from the available bit rate
 //! before video gets any.
 //!
-//! | loss | bursts | to Ahoy | to a browser |
-//! |---|---|---|---|
-//! | none | | no repair data | the same |
-//! | some | short | FEC | FEC |
-//! | [`MUCH`] or more | short | FEC and DRED | FEC |
-//! | some | long | DRED, and FEC if there is room | FEC |
+//! | loss | bursts | to Ahoy | to Ahoy with little room | to a browser |
+//! |---|---|---|---|---|
+//! | none | | no repair data | the same | the same |
+//! | some | short | FEC | FEC | FEC |
+//! | [`NOT_FEW`] or more | short | every packet three or four times | FEC, from [`MUCH`] on and DRED | FEC |
+//! | some | long | the same, further apart | DRED, and FEC if there is room | FEC |
 //!
 //! More protection is taken at once, less only after [`PATIENCE`] without need.
 
 use std::time::{Duration, Instant};
 
+use ahoy_media::frame::Copies;
 use ahoy_media::units::Bitrate;
 
 use crate::opus::{Bandwidth, EncoderSettings, FrameLength, MAX_VOICE_BITRATE, MIN_BITRATE};
@@ -25,6 +26,8 @@ const SOME: f32 = 0.005;
 /// Share of packets lost from which so often two in a row are lost that FEC alone, which restores
 /// only the last, falls behind.
 pub const MUCH: f32 = 0.13;
+/// Share of packets lost from which whole copies of packets are better than what FEC restores.
+const NOT_FEW: f32 = 0.08;
 /// Packets lost in a row, on average, from which FEC alone is of little use.
 const LONG_BURST: f32 = 1.6;
 /// Packets lost in a row from which FEC restores so few that all goes into DRED, unless there is
@@ -50,6 +53,9 @@ const VERY_SCARCE: Bitrate = Bitrate::from_kbps(15);
 const RELIEF: f64 = 1.25;
 /// Below this, FEC and DRED together starve the speech.
 const ROOM_FOR_BOTH: Bitrate = Bitrate::from_kbps(28);
+/// Below this there is no room for two copies of each packet, or for three.
+const ROOM_FOR_COPIES: Bitrate = Bitrate::from_kbps(36);
+const ROOM_FOR_THREE: Bitrate = Bitrate::from_kbps(60);
 /// Below this, FEC goes only with the lower half of the spectrum.
 const ROOM_FOR_FULL_BAND: Bitrate = Bitrate::from_kbps(56);
 
@@ -59,7 +65,7 @@ pub enum Receiver {
     /// In-band FEC at most, as in browsers. Deep redundancy would only cost.
     #[default]
     Browser,
-    /// Ahoy: FEC, deep redundancy (DRED), and a buffer that waits for it.
+    /// Ahoy: FEC, copies, deep redundancy (DRED), and a buffer that waits for them.
     Ahoy,
 }
 
@@ -110,6 +116,8 @@ pub struct Redundancy {
     protection: Protection,
     /// The loss that is protected against.
     loss: f32,
+    /// How many packets apart copies go.
+    step: u8,
     /// Since when less would do.
     calm_since: Option<Instant>,
     frame_length: FrameLength,
@@ -121,6 +129,7 @@ impl Default for Redundancy {
         Self {
             protection: Protection::Single,
             loss: 0.0,
+            step: 1,
             calm_since: None,
             frame_length: FrameLength::Ms20,
             settings: EncoderSettings::default(),
@@ -140,13 +149,14 @@ impl Redundancy {
     pub fn update(&mut self, report: &LossReport, now: Instant) -> EncoderSettings {
         let loss = sane(report.fraction_lost, 0.0, 1.0);
         let burst = sane(report.mean_burst, 1.0, 50.0);
-        self.decide_protection(wanted(loss, burst), loss, now);
+        self.decide_protection(wanted(loss, burst), loss, step(burst), now);
         self.decide_frame_length(report.available);
         self.settings = self.compose(burst, report);
         self.settings
     }
 
-    fn decide_protection(&mut self, wanted: Protection, loss: f32, now: Instant) {
+    fn decide_protection(&mut self, wanted: Protection, loss: f32, step: u8, now: Instant) {
+        self.step = self.step.max(step);
         // Loss that is a little lower than before is the same loss.
         if wanted > self.protection || loss > self.loss {
             self.protection = wanted.max(self.protection);
@@ -162,6 +172,7 @@ impl Redundancy {
         if now.saturating_duration_since(since) >= PATIENCE {
             self.protection = wanted;
             self.loss = loss;
+            self.step = step;
             self.calm_since = None;
         }
     }
@@ -192,6 +203,24 @@ impl Redundancy {
             (Receiver::Ahoy, protection) => protection,
         };
         let bitrate = bitrate(protection, self.loss, report.available);
+        let copied = report.receiver == Receiver::Ahoy
+            && (self.loss >= NOT_FEW || protection == Protection::Bursts)
+            && bitrate >= ROOM_FOR_COPIES;
+        if copied {
+            return EncoderSettings {
+                bitrate,
+                expected_loss: 0,
+                fec: false,
+                dred: Duration::ZERO,
+                frame_length: self.frame_length,
+                bandwidth: Bandwidth::Wide,
+                copies: if bitrate < ROOM_FOR_THREE {
+                    Copies::two(self.step)
+                } else {
+                    Copies::three(self.step)
+                },
+            };
+        }
         let room_for_both = bitrate >= ROOM_FOR_BOTH;
         let bursts_only =
             protection == Protection::Bursts && burst >= VERY_LONG_BURST && bitrate < PROTECTED;
@@ -227,6 +256,7 @@ impl Redundancy {
             } else {
                 Bandwidth::Full
             },
+            copies: Copies::NONE,
         }
     }
 }
@@ -236,6 +266,17 @@ fn sane(value: f32, least: f32, most: f32) -> f32 {
         least
     } else {
         value.clamp(least, most)
+    }
+}
+
+/// So far apart that one burst seldom takes two of them.
+fn step(burst: f32) -> u8 {
+    if burst >= VERY_LONG_BURST {
+        3
+    } else if burst >= LONG_BURST {
+        2
+    } else {
+        1
     }
 }
 
@@ -254,7 +295,7 @@ fn wanted(loss: f32, burst: f32) -> Protection {
 fn bitrate(protection: Protection, loss: f32, available: Option<Bitrate>) -> Bitrate {
     let wanted = match protection {
         Protection::None => CLEAN,
-        Protection::Single if loss < 0.08 => CLEAN,
+        Protection::Single if loss < NOT_FEW => CLEAN,
         Protection::Single => PROTECTED,
         Protection::Many | Protection::Bursts => HEAVILY_PROTECTED,
     };
@@ -304,14 +345,30 @@ mod tests {
     }
 
     #[test]
-    fn many_losses_and_bursts_get_dred_and_more_bits() {
+    fn many_losses_and_bursts_get_copies_and_more_bits() {
         let many = decided(&report(20.0, 1.2, 2_000));
-        assert!(many.fec && many.dred >= Duration::from_millis(100));
         let bursts = decided(&report(20.0, 3.0, 2_000));
-        assert!(bursts.fec && bursts.dred > many.dred);
-        assert_eq!(bursts.bitrate, MAX_VOICE_BITRATE);
-        let tight = decided(&report(20.0, 3.0, 40));
-        assert!(!tight.fec && !tight.dred.is_zero(), "{tight:?}");
+        for (settings, step) in [(many, 1), (bursts, 3)] {
+            assert_eq!(settings.copies, Copies::three(step));
+            assert_eq!((settings.fec, settings.dred), (false, Duration::ZERO));
+            assert_eq!(settings.bitrate, MAX_VOICE_BITRATE);
+        }
+    }
+
+    #[test]
+    fn fewer_losses_or_less_room_get_fewer_copies() {
+        assert_eq!(decided(&report(10.0, 1.1, 2_000)).copies, Copies::two(1));
+        assert_eq!(decided(&report(20.0, 2.0, 60)).copies, Copies::two(2));
+        assert_eq!(decided(&report(5.0, 1.1, 2_000)).copies, Copies::NONE);
+    }
+
+    #[test]
+    fn with_little_room_many_losses_and_bursts_get_dred() {
+        let many = decided(&report(20.0, 1.2, 40));
+        assert!(many.fec && many.dred >= Duration::from_millis(100));
+        let bursts = decided(&report(20.0, 3.0, 40));
+        assert!(!bursts.fec && bursts.dred > many.dred, "{bursts:?}");
+        assert_eq!((many.copies, bursts.copies), (Copies::NONE, Copies::NONE));
     }
 
     #[test]
@@ -320,6 +377,7 @@ mod tests {
         browser.receiver = Receiver::Browser;
         let settings = decided(&browser);
         assert_eq!((settings.fec, settings.dred), (true, Duration::ZERO));
+        assert_eq!(settings.copies, Copies::NONE);
     }
 
     #[test]
@@ -327,17 +385,19 @@ mod tests {
         let mut redundancy = Redundancy::default();
         let start = Instant::now();
         let at = |second: u64| start + Duration::from_secs(second);
-        assert!(redundancy.update(&report(20.0, 3.0, 500), at(0)).dred > Duration::ZERO);
+        let first = redundancy.update(&report(20.0, 3.0, 500), at(0));
+        assert_eq!(first.copies, Copies::three(3));
         // Loss that comes and goes changes nothing.
         for second in 1..60 {
             let percent = if second % 7 == 0 { 20.0 } else { 0.0 };
-            let settings = redundancy.update(&report(percent, 3.0, 500), at(second));
-            assert!(settings.dred > Duration::ZERO, "at {second} s");
+            let burst = if second % 3 == 0 { 3.0 } else { 2.0 };
+            let settings = redundancy.update(&report(percent, burst, 500), at(second));
+            assert_eq!(settings, first, "at {second} s");
         }
         for second in 60..80 {
             redundancy.update(&report(0.0, 1.0, 500), at(second));
         }
-        assert_eq!(redundancy.settings().dred, Duration::ZERO);
+        assert_eq!(redundancy.settings().copies, Copies::NONE);
         assert!(!redundancy.settings().fec);
     }
 
@@ -375,7 +435,7 @@ mod tests {
                 let settings = redundancy.update(&report, start + Duration::from_secs(second as u64));
                 prop_assert!((MIN_BITRATE..=MAX_VOICE_BITRATE).contains(&settings.bitrate));
                 prop_assert!(settings.expected_loss <= 100);
-                prop_assert!(ahoy || settings.dred.is_zero());
+                prop_assert!(ahoy || (settings.dred.is_zero() && settings.copies == Copies::NONE));
                 prop_assert!(settings.expected_loss >= 6 || (!settings.fec && settings.dred.is_zero()));
             }
         }

@@ -48,7 +48,7 @@ pub trait AudioInjection: Send + Sync {
 pub struct AudioSendStats {
     /// Packets handed to the sink.
     pub packets_sent: u64,
-    /// Bytes of Opus in them.
+    /// Bytes of Opus in them, copies of earlier packets included.
     pub bytes_sent: u64,
     /// Sum of squared samples times their duration in seconds, of what was encoded: muted is 0.
     pub total_audio_energy: f64,
@@ -485,11 +485,13 @@ impl Thread {
                 return self.update_stats(|stats| stats.encode_errors += 1);
             }
         };
-        let bytes = data.len() as u64;
+        let copies = self.encoder.copies();
+        let bytes = data.len() as u64 * copies.times();
         self.sink.on_encoded_audio(&EncodedAudio {
             data,
             rtp_timestamp,
             captured_at: now,
+            copies,
         });
         self.update_stats(|stats| {
             stats.packets_sent += 1;

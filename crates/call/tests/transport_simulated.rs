@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ahoy_call::negotiation::Role;
 use ahoy_call::transport::{LocalAddresses, TransportConfig};
+use ahoy_media::frame::Copies;
 use sim::{Link, World};
 use transport_support::{Peer, frame, roles, sound};
 
@@ -230,6 +231,59 @@ fn sound_is_repaired_nearby_and_not_from_afar() {
         resends < 0.15,
         "{resends}: only before the round trip is known"
     );
+}
+
+/// Sound for some seconds, each packet again with later ones.
+async fn speak(
+    world: &World,
+    a: &mut Peer,
+    b: &mut Peer,
+    numbers: std::ops::Range<u32>,
+    copies: Copies,
+) {
+    for number in numbers {
+        for peer in [&*a, &*b] {
+            let mut sound = sound(number, world.now());
+            sound.copies = copies;
+            peer.transport.send_audio(&sound);
+        }
+        for _ in 0..20 {
+            tick(world, a, b).await;
+        }
+    }
+}
+
+#[test]
+fn sound_comes_again_inside_later_packets() {
+    let world = World::new(Link::with_delay(Duration::from_millis(80)), 5);
+    world.clone().run(async move {
+        let (mut a, mut b) = pair(&world, roles()).await;
+        connect(&world, &mut a, &mut b).await;
+        speak(&world, &mut a, &mut b, 0..50, Copies::NONE).await;
+        world.set_link(|link| link.rtp_loss = 0.2);
+        speak(&world, &mut a, &mut b, 50..1050, Copies::three(1)).await;
+        world.set_link(|link| link.rtp_loss = 0.0);
+        speak(&world, &mut a, &mut b, 1050..1100, Copies::NONE).await;
+
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            let received = to.received.audio();
+            let numbers: HashSet<u16> = received.iter().map(|it| it.sequence_number).collect();
+            assert_eq!(numbers.len(), received.len(), "nothing is delivered twice");
+            let arrives = received.len() as f64 / 1100.0;
+            assert!(arrives > 0.99, "{arrives}");
+            let first = &received[0];
+            for packet in &received {
+                assert_eq!(packet.payload_type, first.payload_type);
+                let number = packet.timestamp / 960;
+                assert_eq!(packet.payload[1..], [number as u8; 79]);
+                let behind = packet.sequence_number.wrapping_sub(first.sequence_number);
+                assert_eq!(u32::from(behind), number - first.timestamp / 960);
+            }
+            let reported = from.transport.stats().await.remote_inbound_audio;
+            let lost = reported.expect("reported").packets_lost;
+            assert!(lost > 100, "copies do not hide the loss: {lost}");
+        }
+    });
 }
 
 #[test]

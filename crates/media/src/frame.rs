@@ -111,6 +111,41 @@ pub struct EncodedAudio {
     pub rtp_timestamp: u32,
     /// When its last sample was captured.
     pub captured_at: Instant,
+    /// Which packets before it are to be sent again with it.
+    pub copies: Copies,
+}
+
+/// Which earlier packets of sound go again inside a packet (RFC 2198), the nearest first: so many
+/// packets back each. What is lost comes again with a later packet, exactly as it was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Copies([u8; Self::MOST]);
+
+impl Copies {
+    /// Copies of a packet at most.
+    pub const MOST: usize = 3;
+    /// Every packet goes once.
+    pub const NONE: Self = Self([0; Self::MOST]);
+
+    /// Two copies of every packet, `step` and twice as many packets later.
+    pub const fn two(step: u8) -> Self {
+        Self([step, 2 * step, 0])
+    }
+
+    /// Three copies of every packet, `step`, twice and three times as many packets later.
+    pub const fn three(step: u8) -> Self {
+        Self([step, 2 * step, 3 * step])
+    }
+
+    /// How many packets back each of them is.
+    pub fn distances(self) -> impl Iterator<Item = u16> {
+        let distances = self.0.into_iter().filter(|distance| *distance > 0);
+        distances.map(u16::from)
+    }
+
+    /// How often a packet is sent in all, 1 or more.
+    pub fn times(self) -> u64 {
+        1 + self.distances().count() as u64
+    }
 }
 
 /// Takes compressed pictures, on the encode thread or the receive task: must return at once and

@@ -53,7 +53,7 @@ fn main() {
         case(STALL, 32, Receiver::Ahoy),
         case(DRIFT, 32, Receiver::Ahoy),
     ];
-    for kbps in [32, 48] {
+    for kbps in [32, 48, 64] {
         for (loss, burst) in LOSSES {
             cases.push(case(lossy(loss, burst), kbps, Receiver::Ahoy));
         }

@@ -1,5 +1,6 @@
 //! One network after the other, and what they did to the speech.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use ahoy_audio::jitter::{AudioJitterBuffer, AudioReceiveStats};
 use ahoy_audio::opus::{Content, Encoded, EncoderSettings, OpusEncoder};
 use ahoy_audio::{BLOCK_SAMPLES, StereoBlock};
+use ahoy_media::frame::Copies;
 use ahoy_media::rtp::RtpPacket;
 use bytes::Bytes;
 
@@ -45,6 +47,15 @@ impl Case {
         }
         if !self.settings.dred.is_zero() {
             kinds.push(format!("DRED {} ms", self.settings.dred.as_millis()));
+        }
+        if self.settings.copies != Copies::NONE {
+            let distances: Vec<String> = self
+                .settings
+                .copies
+                .distances()
+                .map(|it| it.to_string())
+                .collect();
+            kinds.push(format!("copies {} later", distances.join(" and ")));
         }
         kinds.join(", ")
     }
@@ -166,7 +177,10 @@ fn write(path: &Path, samples: &[f32]) {
     file.finalize().unwrap();
 }
 
-/// The packets, and how many kbit/s they are.
+/// Of each copy in a packet (RFC 2198 section 3), in bytes.
+const COPY_HEADER: u64 = 4;
+
+/// The packets, and how many kbit/s they are with their copies.
 fn encode(speech: &[f32], settings: EncoderSettings) -> (Vec<Bytes>, f64) {
     let mut encoder = OpusEncoder::new(Content::Voice, settings).unwrap();
     let samples = encoder.frame_samples();
@@ -180,6 +194,9 @@ fn encode(speech: &[f32], settings: EncoderSettings) -> (Vec<Bytes>, f64) {
         })
         .collect();
     let bytes: usize = packets.iter().map(Bytes::len).sum();
+    let times = encoder.copies().times();
+    let headers = packets.len() as u64 * (times - 1) * COPY_HEADER;
+    let bytes = bytes as u64 * times + headers;
     let kbps = bytes as f64 * 8.0 / (speech.len() as f64 / 48.0);
     (packets, kbps)
 }
@@ -196,7 +213,12 @@ fn play(packets: &[Bytes], case: &Case, seed: u64, said: &[f32], settling: usize
         .arrivals(packets.len(), packet_ms, 1 + 1_000 * seed)
         .into_iter()
         .enumerate()
-        .filter_map(|(number, arrival)| {
+        .flat_map(|(number, arrival)| {
+            let distances = [0].into_iter().chain(case.settings.copies.distances());
+            let numbers = distances.filter_map(move |back| number.checked_sub(back.into()));
+            numbers.filter_map(move |number| Some((number, arrival?)))
+        })
+        .map(|(number, arrival)| {
             let packet = RtpPacket {
                 payload_type: 111,
                 ssrc: 1,
@@ -204,12 +226,15 @@ fn play(packets: &[Bytes], case: &Case, seed: u64, said: &[f32], settling: usize
                 timestamp: (number * samples) as u32,
                 marker: false,
                 payload: packets[number].clone(),
-                arrival: at(arrival?),
+                arrival: at(arrival),
             };
-            Some((arrival?, packet))
+            (arrival, packet)
         })
         .collect();
     arrivals.sort_by(|left, right| left.0.total_cmp(&right.0));
+    // What came already is not given to the jitter buffer again.
+    let mut came = HashSet::new();
+    arrivals.retain(|(_, packet)| came.insert(packet.sequence_number));
     let mut arrivals = arrivals.into_iter().peekable();
 
     let mut buffer = AudioJitterBuffer::new(start).unwrap();

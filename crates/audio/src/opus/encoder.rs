@@ -9,6 +9,7 @@ use opusic_sys as sys;
 use super::library::{self, Refused};
 use super::{DTX_BYTES, FRAME_SAMPLES};
 use ahoy_media::codec::CodecError;
+use ahoy_media::frame::Copies;
 use ahoy_media::units::Bitrate;
 
 /// Least that is asked of the encoder; below, speech turns muffled.
@@ -27,6 +28,9 @@ const COMPLEXITY: i32 = 9;
 /// Fits into a datagram on any usual route together with its headers, and is more than any
 /// packet needs at our bit rates.
 const MAX_ENCODED_BYTES: usize = 1_200;
+
+/// What the header of a copy takes (RFC 2198 section 3) with 20 ms packets, bit/s.
+const COPY_BITRATE: u64 = 4 * 8 * 50;
 
 /// How much sound goes into a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -79,7 +83,7 @@ pub enum Content {
 /// How sound is encoded and protected; all of it can be changed while encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncoderSettings {
-    /// Everything included, kept within [`MIN_BITRATE`] and the most for the content.
+    /// Everything included, copies too, kept within [`MIN_BITRATE`] and the most for the content.
     pub bitrate: Bitrate,
     /// Packets of a hundred that the encoder is told get lost. It decides how much of the bit
     /// rate goes into repair data: with 0 there is none, although it is switched on, and up to 5
@@ -95,6 +99,8 @@ pub struct EncoderSettings {
     pub frame_length: FrameLength,
     /// The highest pitch of a voice; music is always [`Full`](Bandwidth::Full).
     pub bandwidth: Bandwidth,
+    /// Which packets of a voice go again with later ones. They share the bit rate.
+    pub copies: Copies,
 }
 
 impl Default for EncoderSettings {
@@ -108,6 +114,7 @@ impl Default for EncoderSettings {
             dred: Duration::ZERO,
             frame_length: FrameLength::Ms20,
             bandwidth: Bandwidth::Full,
+            copies: Copies::NONE,
         }
     }
 }
@@ -181,7 +188,10 @@ impl OpusEncoder {
             Content::Voice => MAX_VOICE_BITRATE,
             Content::Music => MAX_MUSIC_BITRATE,
         };
-        let bitrate = settings.bitrate.clamp(MIN_BITRATE, most);
+        let times = copies_of(self.content, settings).times();
+        let headers = (times - 1) * COPY_BITRATE;
+        let once = settings.bitrate.bps().saturating_sub(headers) / times;
+        let bitrate = Bitrate::from_bps(once).clamp(MIN_BITRATE, most);
         let dred_frames = settings.dred.min(MAX_DRED).as_millis() / 10;
         let frame_length = match settings.frame_length {
             FrameLength::Ms20 => sys::OPUS_FRAMESIZE_20_MS,
@@ -208,6 +218,12 @@ impl OpusEncoder {
         }
         self.settings = settings;
         Ok(())
+    }
+
+    /// Which earlier packets are to go again with the next one: none of music, whose packets are
+    /// large.
+    pub fn copies(&self) -> Copies {
+        copies_of(self.content, self.settings)
     }
 
     /// Samples per channel that [`encode`](Self::encode) takes.
@@ -244,6 +260,13 @@ impl OpusEncoder {
         } else {
             Encoded::Packet(packet)
         })
+    }
+}
+
+fn copies_of(content: Content, settings: EncoderSettings) -> Copies {
+    match content {
+        Content::Voice => settings.copies,
+        Content::Music => Copies::NONE,
     }
 }
 

@@ -206,6 +206,7 @@ fn hum(remote: &RemoteAudio, hz: f32, stop: &AtomicBool) {
                 data,
                 rtp_timestamp: number * FRAME_SAMPLES as u32,
                 captured_at: Instant::now(),
+                copies: Copies::NONE,
             };
             remote.push(packet(&audio, number as u16));
         }

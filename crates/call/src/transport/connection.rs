@@ -44,9 +44,12 @@ use super::stats::Streams;
 
 /// Payload types of our offers; those of Chromium, so that a look at a capture needs no table.
 pub(super) const VP8_PAYLOAD_TYPE: u8 = 96;
+/// Sound with copies of earlier sound in it.
+pub(super) const MIME_TYPE_RED: &str = "audio/red";
 pub(super) const OPUS_PAYLOAD_TYPE: u8 = 111;
 const RTX_PAYLOAD_TYPE: u8 = 97;
 const AUDIO_RTX_PAYLOAD_TYPE: u8 = 112;
+const RED_PAYLOAD_TYPE: u8 = 63;
 
 /// In-band FEC on, frames of 10 ms and more (RFC 7587 section 6.1).
 const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
@@ -240,6 +243,17 @@ fn audio_rtx() -> RTCRtpCodec {
     }
 }
 
+/// Sound that goes again inside later packets (RFC 2198).
+fn red() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_RED.to_owned(),
+        clock_rate: AUDIO_CLOCK_HZ,
+        channels: 2,
+        sdp_fmtp_line: format!("{OPUS_PAYLOAD_TYPE}/{OPUS_PAYLOAD_TYPE}"),
+        ..RTCRtpCodec::default()
+    }
+}
+
 fn opus() -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
@@ -262,6 +276,7 @@ fn media_engine() -> Result<MediaEngine> {
     for (rtp_codec, payload_type, kind) in [
         (opus(), OPUS_PAYLOAD_TYPE, RtpCodecKind::Audio),
         (audio_rtx(), AUDIO_RTX_PAYLOAD_TYPE, RtpCodecKind::Audio),
+        (red(), RED_PAYLOAD_TYPE, RtpCodecKind::Audio),
         (vp8(), VP8_PAYLOAD_TYPE, RtpCodecKind::Video),
         (rtx(), RTX_PAYLOAD_TYPE, RtpCodecKind::Video),
     ] {
@@ -294,7 +309,11 @@ fn chain(parts: ChainParts) -> Registry {
         receiver,
         ssrcs,
     } = parts;
-    let meter = Meter::new(Arc::clone(&streams), queues, Arc::clone(&receiver));
+    let meter = Meter::new(
+        Arc::clone(&streams),
+        Arc::clone(&queues),
+        Arc::clone(&receiver),
+    );
     let nack_generator = NackGeneratorBuilder::new()
         .with_interval(NACK_INTERVAL)
         .build();
@@ -332,7 +351,7 @@ fn chain(parts: ChainParts) -> Registry {
         )
         .with(
             Slot::from(13_500),
-            Chained::new(Delivery::new(receiver, streams)),
+            Chained::new(Delivery::new(receiver, streams, queues)),
         )
 }
 

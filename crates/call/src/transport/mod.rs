@@ -39,6 +39,7 @@ use ahoy_ice::status::{ServerState, ServerStatus};
 use ahoy_media::frame::{EncodedAudio, EncodedAudioSink, EncodedFrame, EncodedVideoSink};
 use ahoy_media::units::Bitrate;
 use rtc::peer_connection::configuration::RTCOfferOptions;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::sync::{Notify, mpsc};
 use webrtc::data_channel::DataChannel;
@@ -64,11 +65,11 @@ pub use webrtc::runtime as network;
 use crate::negotiation::{Action, Candidate, Completion, Description, DescriptionKind};
 use crate::view::ConnectionStates;
 use congestion::CongestionControl;
-use connection::{ChainParts, Ssrcs};
+use connection::{ChainParts, MIME_TYPE_RED, Ssrcs};
 use error::reason;
 use events::Outbox;
 use handler::Handler;
-use send::{SendQueues, Writer};
+use send::{PayloadTypes, SendQueues, Writer};
 use stats::Streams;
 
 /// Longest session description that is read. Browsers with every codec stay below 20 kB.
@@ -513,9 +514,12 @@ impl Transport {
 
     /// Learns the payload types that hold from now on.
     async fn negotiated(&self) {
-        let audio = self.payload_type(RtpCodecKind::Audio, "audio/opus").await;
-        let video = self.payload_type(RtpCodecKind::Video, "video/vp8").await;
-        self.0.queues.negotiated(audio, video);
+        use RtpCodecKind::{Audio, Video};
+        self.0.queues.negotiated(PayloadTypes {
+            audio: self.payload_type(Audio, MIME_TYPE_OPUS).await,
+            red: self.payload_type(Audio, MIME_TYPE_RED).await,
+            video: self.payload_type(Video, MIME_TYPE_VP8).await,
+        });
     }
 
     async fn payload_type(&self, kind: RtpCodecKind, mime_type: &str) -> Option<u8> {

@@ -87,7 +87,9 @@ impl Microphone {
             (Speech::Pulses, Some(_)) => return None,
             _ => false,
         };
-        let bytes = settings.bitrate.bps() as f64 / 8.0 * length.as_secs_f64();
+        let times = settings.copies.times();
+        let bitrate = settings.bitrate.bps() as f64 / times as f64;
+        let bytes = bitrate / 8.0 * length.as_secs_f64();
         let mut data = vec![0; if silent { 1 } else { bytes as usize }];
         // SILK, wideband, one frame of 20, 40 or 60 ms (RFC 6716 section 3.1).
         let config = match settings.frame_length {
@@ -97,11 +99,12 @@ impl Microphone {
         };
         data[0] = config << 3;
         self.sent.0 += 1;
-        self.sent.1 += data.len() as u64;
+        self.sent.1 += data.len() as u64 * times;
         Some(EncodedAudio {
             data: data.into(),
             rtp_timestamp: (age * TICKS_PER_MS) as u32,
             captured_at: now,
+            copies: settings.copies,
         })
     }
 }

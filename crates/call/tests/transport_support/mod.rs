@@ -11,7 +11,7 @@ use ahoy_call::negotiation::{Action, Candidate, Completion, Description, Negotia
 use ahoy_call::transport::{
     LocalAddresses, MediaReceiver, Transport, TransportConfig, TransportEvent,
 };
-use ahoy_media::frame::{EncodedAudio, EncodedFrame};
+use ahoy_media::frame::{Copies, EncodedAudio, EncodedFrame};
 use ahoy_media::rtp::RtpPacket;
 use ahoy_media::units::Resolution;
 use bytes::Bytes;
@@ -211,5 +211,6 @@ pub(crate) fn sound(number: u32, now: Instant) -> EncodedAudio {
         data: data.into(),
         rtp_timestamp: number.wrapping_mul(960),
         captured_at: now,
+        copies: Copies::NONE,
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ahoy_audio::red;
 use ahoy_media::rtp::RtpPacket;
 use rtc::interceptor::StreamInfo;
 use rtc::rtp;
 
 use super::{Link, Verdict};
 use crate::transport::events::MediaReceiver;
+use crate::transport::send::SendQueues;
 use crate::transport::stats::{Kind, Streams};
 
 /// Sequence numbers for which it is remembered whether they came: two seconds of a 2.5 Mbit/s
@@ -18,6 +20,7 @@ const WINDOW: u16 = 1024;
 pub(in crate::transport) struct Delivery {
     receiver: Arc<dyn MediaReceiver>,
     streams: Arc<Streams>,
+    queues: Arc<SendQueues>,
     bound: Vec<Bound>,
 }
 
@@ -31,10 +34,12 @@ impl Delivery {
     pub(in crate::transport) fn new(
         receiver: Arc<dyn MediaReceiver>,
         streams: Arc<Streams>,
+        queues: Arc<SendQueues>,
     ) -> Self {
         Self {
             receiver,
             streams,
+            queues,
             bound: Vec::new(),
         }
     }
@@ -64,6 +69,13 @@ impl Link for Delivery {
             arrival: now,
         };
         match bound.kind {
+            Kind::Audio if Some(received.payload_type) == self.queues.red_payload_type() => {
+                let payload_type = self.queues.audio_payload_type();
+                let came_first = |number| bound.seen.is_new(number);
+                for packet in unpacked(&received, payload_type, came_first) {
+                    self.receiver.audio(packet);
+                }
+            }
             Kind::Audio => self.receiver.audio(received),
             Kind::Video => self.receiver.video(received),
         }
@@ -87,6 +99,37 @@ impl Link for Delivery {
     fn unbind_remote_stream(&mut self, info: &StreamInfo) {
         self.bound.retain(|bound| bound.ssrc != info.ssrc);
     }
+}
+
+/// The sound in a packet and the copies in it that are of use, as if each had come alone.
+fn unpacked(
+    packet: &RtpPacket,
+    payload_type: Option<u8>,
+    mut came_first: impl FnMut(u16) -> bool,
+) -> Vec<RtpPacket> {
+    let unpacked = payload_type.and_then(|it| Some((it, red::unpack(&packet.payload, it)?)));
+    let Some((payload_type, sound)) = unpacked else {
+        tracing::trace!("sound with copies cannot be taken apart");
+        return Vec::new();
+    };
+    let own = RtpPacket {
+        payload_type,
+        payload: sound.own,
+        ..packet.clone()
+    };
+    let copies = sound.copies.into_iter();
+    let copies = copies.filter_map(|(distance, ticks, payload)| {
+        let sequence_number = packet.sequence_number.wrapping_sub(distance);
+        came_first(sequence_number).then(|| RtpPacket {
+            payload_type,
+            sequence_number,
+            timestamp: packet.timestamp.wrapping_sub(ticks),
+            marker: false,
+            payload,
+            ..*packet
+        })
+    });
+    std::iter::once(own).chain(copies).collect()
 }
 
 /// Which of the last [`WINDOW`] sequence numbers came.

@@ -50,6 +50,12 @@ impl History {
         });
     }
 
+    /// What was sent so many packets before the last one.
+    pub(super) fn before_last(&self, packets: u16) -> Option<&rtp::Packet> {
+        let index = self.sent.len().checked_sub(1 + usize::from(packets))?;
+        Some(&self.sent.get(index)?.packet)
+    }
+
     /// The packet that is asked for, and how often it has been, unless it is too old or is on its
     /// way again already.
     pub(super) fn repair(

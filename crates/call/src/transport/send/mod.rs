@@ -7,5 +7,5 @@ mod history;
 mod queues;
 mod writer;
 
-pub(super) use queues::SendQueues;
+pub(super) use queues::{PayloadTypes, SendQueues};
 pub(super) use writer::Writer;

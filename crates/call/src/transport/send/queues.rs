@@ -24,12 +24,22 @@ const MAX_REPAIRS: usize = 512;
 /// The payload type was not agreed on: nothing is sent.
 const NOT_NEGOTIATED: u8 = 0;
 
+/// Payload types from the negotiated descriptions, the same both ways (RFC 3264 section 6.1);
+/// `None` where the other side takes nothing.
+pub(in crate::transport) struct PayloadTypes {
+    pub(in crate::transport) audio: Option<u8>,
+    /// Of sound with copies in it (RFC 2198).
+    pub(in crate::transport) red: Option<u8>,
+    pub(in crate::transport) video: Option<u8>,
+}
+
 /// What waits to be sent, and what the writer is told and tells.
 pub(in crate::transport) struct SendQueues {
     receiver: Arc<dyn MediaReceiver>,
     waiting: Mutex<Waiting>,
     changed: Arc<Notify>,
     audio_payload_type: AtomicU8,
+    red_payload_type: AtomicU8,
     video_payload_type: AtomicU8,
     key_frame_wanted: AtomicBool,
     backed_up: AtomicBool,
@@ -59,6 +69,7 @@ impl SendQueues {
             waiting: Mutex::default(),
             changed,
             audio_payload_type: AtomicU8::new(OPUS_PAYLOAD_TYPE),
+            red_payload_type: AtomicU8::new(NOT_NEGOTIATED),
             video_payload_type: AtomicU8::new(VP8_PAYLOAD_TYPE),
             key_frame_wanted: AtomicBool::new(false),
             backed_up: AtomicBool::new(false),
@@ -166,17 +177,21 @@ impl SendQueues {
         Bitrate::from_bps(self.needed.load(Ordering::Relaxed))
     }
 
-    /// Payload types from the negotiated descriptions; `None` where the other side takes nothing.
-    pub(in crate::transport) fn negotiated(&self, audio: Option<u8>, video: Option<u8>) {
+    pub(in crate::transport) fn negotiated(&self, types: PayloadTypes) {
         let store = |place: &AtomicU8, value: Option<u8>| {
             place.store(value.unwrap_or(NOT_NEGOTIATED), Ordering::Relaxed);
         };
-        store(&self.audio_payload_type, audio);
-        store(&self.video_payload_type, video);
+        store(&self.audio_payload_type, types.audio);
+        store(&self.red_payload_type, types.red);
+        store(&self.video_payload_type, types.video);
     }
 
-    pub(super) fn audio_payload_type(&self) -> Option<u8> {
+    pub(in crate::transport) fn audio_payload_type(&self) -> Option<u8> {
         negotiated(&self.audio_payload_type)
+    }
+
+    pub(in crate::transport) fn red_payload_type(&self) -> Option<u8> {
+        negotiated(&self.red_payload_type)
     }
 
     pub(super) fn video_payload_type(&self) -> Option<u8> {

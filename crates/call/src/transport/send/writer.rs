@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahoy_audio::opus::packet_samples;
+use ahoy_audio::red::{self, Sound};
 use ahoy_bandwidth::WIRE_OVERHEAD;
 use ahoy_bandwidth::estimator::ProbeId;
 use ahoy_bandwidth::pacer::{Pacer, Priority, Release};
 use ahoy_bandwidth::repair;
-use ahoy_media::frame::{EncodedAudio, EncodedFrame};
+use ahoy_media::frame::{Copies, EncodedAudio, EncodedFrame};
 use ahoy_media::units::Bitrate;
 use ahoy_video::rtp_vp8::Vp8Packetizer;
 use bytes::Bytes;
@@ -70,7 +71,8 @@ pub(in crate::transport) struct Writer {
 /// before leaves no gap.
 #[derive(Debug)]
 enum Outgoing {
-    Audio(rtp::Packet),
+    /// With the copies that are to go with it.
+    Audio(rtp::Packet, Copies),
     Video(rtp::Packet),
     Repair(Kind, rtp::Packet),
 }
@@ -191,12 +193,14 @@ impl Writer {
     fn take_audio(&mut self) {
         while let Some(audio) = self.queues.pop_audio() {
             if let Some(payload_type) = self.queues.audio_payload_type() {
+                let copies = audio.copies;
                 let packet = self.audio_packet(payload_type, audio);
-                let bytes = on_wire(&packet);
+                // Copies are about as large.
+                let more = packet.payload.len() * (copies.times() - 1) as usize;
+                let bytes = on_wire(&packet) + more;
+                let packet = Outgoing::Audio(packet, copies);
                 // Sound that cannot be queued is late in any case.
-                let _ = self
-                    .pacer
-                    .enqueue(Priority::Audio, Outgoing::Audio(packet), bytes, false);
+                let _ = self.pacer.enqueue(Priority::Audio, packet, bytes, false);
             }
         }
     }
@@ -334,9 +338,11 @@ impl Writer {
     async fn release(&mut self, release: Release<Outgoing>) {
         match release {
             Release::Packet { packet, probe } => match packet {
-                Outgoing::Audio(packet) => {
+                Outgoing::Audio(packet, copies) => {
                     let packet = self.audio.number(packet);
+                    // Who asks for it again gets it alone.
                     self.audio_history.add(self.runtime.now(), packet.clone());
+                    let packet = self.with_copies(packet, copies);
                     self.write(Kind::Audio, packet, probe).await;
                 }
                 Outgoing::Video(packet) => {
@@ -359,6 +365,24 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// The sound that was numbered last, and what is to go with it, if the other side takes that.
+    fn with_copies(&self, mut packet: rtp::Packet, copies: Copies) -> rtp::Packet {
+        let Some(payload_type) = self.queues.red_payload_type() else {
+            return packet;
+        };
+        if copies == Copies::NONE {
+            return packet;
+        }
+        let sound = |packet: &rtp::Packet| Sound {
+            timestamp: packet.header.timestamp,
+            data: packet.payload.clone(),
+        };
+        let earlier = |distance| self.audio_history.before_last(distance).map(sound);
+        packet.payload = red::pack(packet.header.payload_type, &sound(&packet), copies, earlier);
+        packet.header.payload_type = payload_type;
+        packet
     }
 
     async fn write(&self, kind: Kind, packet: rtp::Packet, probe: Option<ProbeId>) {
