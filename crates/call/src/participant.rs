@@ -250,7 +250,10 @@ impl Participant {
     /// What there is to tell them about gaps in their sound; `None` without new ones.
     pub fn gaps_to_tell(&mut self) -> Option<PeerMessage> {
         let stats = self.link.audio.stats();
-        let (packets, gaps) = (stats.missing_packets, stats.missing_bursts);
+        let transport = self.link.transport();
+        let (copied, gaps_closed) = transport.map(Transport::sound_restored).unwrap_or_default();
+        let packets = stats.missing_packets + copied;
+        let gaps = stats.missing_bursts + gaps_closed;
         let news = std::mem::replace(&mut self.gaps_told, gaps) != gaps;
         news.then_some(PeerMessage::SoundGaps { packets, gaps })
     }

@@ -13,7 +13,7 @@ use ahoy_audio::opus::{
 };
 use ahoy_audio::playout::RemoteAudio;
 use ahoy_media::device::{DeviceError, DeviceKind, DeviceProblem, MediaEvent, MediaEvents};
-use ahoy_media::frame::{EncodedAudio, EncodedAudioSink};
+use ahoy_media::frame::{Copies, EncodedAudio, EncodedAudioSink};
 use ahoy_media::rtp::RtpPacket;
 
 /// Keeps what is sent.

@@ -326,6 +326,13 @@ impl Transport {
         })
     }
 
+    /// How much of their sound was lost and came again inside later packets (RFC 2198): packets, and
+    /// gaps that they had left.
+    pub fn sound_restored(&self) -> (u64, u64) {
+        let inbound = self.0.streams.snapshot().inbound_audio;
+        inbound.map_or((0, 0), |it| (it.packets_restored, it.gaps_restored))
+    }
+
     /// The latest round trip by RTCP reports; `None` before the first.
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.0.streams.round_trip_time()

@@ -80,6 +80,10 @@ pub struct InboundRtpStats {
     pub retransmitted_packets_received: u64,
     /// Packets that came more than once and were handed on once.
     pub duplicate_packets_received: u64,
+    /// Ours: lost packets that came again inside later ones (RFC 2198).
+    pub packets_restored: u64,
+    /// Ours: the gaps that these had left.
+    pub gaps_restored: u64,
     /// NACK packets sent.
     pub nack_count: u64,
     /// PLI packets sent.
@@ -381,6 +385,14 @@ impl Streams {
     pub(super) fn duplicate_received(&self, kind: Kind) {
         if let Some(remote) = &mut self.lock().remote[kind as usize] {
             remote.stats.duplicate_packets_received += 1;
+        }
+    }
+
+    /// A lost packet came again inside a later one, and makes so many gaps with those before.
+    pub(super) fn restored(&self, kind: Kind, gaps: u64) {
+        if let Some(remote) = &mut self.lock().remote[kind as usize] {
+            remote.stats.packets_restored += 1;
+            remote.stats.gaps_restored += gaps;
         }
     }
 

@@ -216,9 +216,13 @@ impl Screen {
     }
 
     /// Packets of sound that are missing, and the gaps they make.
-    fn sound_gaps(&self) -> (u64, u64) {
+    fn sound_gaps(&self, peer: &Peer) -> (u64, u64) {
         let stats = self.sound.stats();
-        (stats.missing_packets, stats.missing_bursts)
+        let (copied, gaps_closed) = peer.transport.sound_restored();
+        (
+            stats.missing_packets + copied,
+            stats.missing_bursts + gaps_closed,
+        )
     }
 
     fn play(&mut self, now: Instant, peer: &Peer) {
@@ -367,7 +371,7 @@ impl Call {
         while self.world.elapsed() < until {
             let now = self.world.now();
             if self.ticks.is_multiple_of(50) {
-                let gaps = self.screen.sound_gaps();
+                let gaps = self.screen.sound_gaps(&self.b);
                 let [ours, theirs] = &mut self.microphones;
                 let sound = ours.adapt(now, &self.a, gaps);
                 // The way back is alike.

@@ -1,5 +1,6 @@
 //! Hands received media to the application, once each, with its time of arrival.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ use crate::transport::stats::{Kind, Streams};
 /// picture, longer than any repair takes.
 const WINDOW: u16 = 1024;
 
+/// Packets restored from copies that are remembered: more than are under way at one time.
+const RESTORED: usize = 32;
+
 pub(in crate::transport) struct Delivery {
     receiver: Arc<dyn MediaReceiver>,
     streams: Arc<Streams>,
@@ -28,6 +32,21 @@ struct Bound {
     ssrc: u32,
     kind: Kind,
     seen: Seen,
+    /// Numbers of what was restored from copies last.
+    restored: VecDeque<u16>,
+}
+
+impl Bound {
+    /// What was lost came again: gives how many gaps that makes, 1 or, beside others, 0.
+    fn restore(&mut self, number: u16) -> u64 {
+        let beside = |it: &u16| it.wrapping_sub(number).wrapping_add(1) <= 2;
+        let gaps = u64::from(!self.restored.iter().any(beside));
+        if self.restored.len() == RESTORED {
+            self.restored.pop_front();
+        }
+        self.restored.push_back(number);
+        gaps
+    }
 }
 
 impl Delivery {
@@ -70,10 +89,18 @@ impl Link for Delivery {
         };
         match bound.kind {
             Kind::Audio if Some(received.payload_type) == self.queues.red_payload_type() => {
-                let payload_type = self.queues.audio_payload_type();
-                let came_first = |number| bound.seen.is_new(number);
-                for packet in unpacked(&received, payload_type, came_first) {
-                    self.receiver.audio(packet);
+                let Some((own, copies)) = unpacked(&received, self.queues.audio_payload_type())
+                else {
+                    tracing::trace!("sound with copies cannot be taken apart");
+                    return Verdict::Swallow;
+                };
+                self.receiver.audio(own);
+                for copy in copies {
+                    if bound.seen.is_new(copy.sequence_number) {
+                        let gaps = bound.restore(copy.sequence_number);
+                        self.streams.restored(bound.kind, gaps);
+                        self.receiver.audio(copy);
+                    }
                 }
             }
             Kind::Audio => self.receiver.audio(received),
@@ -93,6 +120,7 @@ impl Link for Delivery {
             ssrc: info.ssrc,
             kind,
             seen: Seen::default(),
+            restored: VecDeque::new(),
         });
     }
 
@@ -101,35 +129,25 @@ impl Link for Delivery {
     }
 }
 
-/// The sound in a packet and the copies in it that are of use, as if each had come alone.
-fn unpacked(
-    packet: &RtpPacket,
-    payload_type: Option<u8>,
-    mut came_first: impl FnMut(u16) -> bool,
-) -> Vec<RtpPacket> {
-    let unpacked = payload_type.and_then(|it| Some((it, red::unpack(&packet.payload, it)?)));
-    let Some((payload_type, sound)) = unpacked else {
-        tracing::trace!("sound with copies cannot be taken apart");
-        return Vec::new();
-    };
+/// The sound in a packet and the copies in it, as if each had come alone.
+fn unpacked(packet: &RtpPacket, payload_type: Option<u8>) -> Option<(RtpPacket, Vec<RtpPacket>)> {
+    let payload_type = payload_type?;
+    let sound = red::unpack(&packet.payload, payload_type)?;
     let own = RtpPacket {
         payload_type,
         payload: sound.own,
-        ..packet.clone()
+        ..*packet
     };
     let copies = sound.copies.into_iter();
-    let copies = copies.filter_map(|(distance, ticks, payload)| {
-        let sequence_number = packet.sequence_number.wrapping_sub(distance);
-        came_first(sequence_number).then(|| RtpPacket {
-            payload_type,
-            sequence_number,
-            timestamp: packet.timestamp.wrapping_sub(ticks),
-            marker: false,
-            payload,
-            ..*packet
-        })
+    let copies = copies.map(|(distance, ticks, payload)| RtpPacket {
+        payload_type,
+        sequence_number: packet.sequence_number.wrapping_sub(distance),
+        timestamp: packet.timestamp.wrapping_sub(ticks),
+        marker: false,
+        payload,
+        ..*packet
     });
-    std::iter::once(own).chain(copies).collect()
+    Some((own, copies.collect()))
 }
 
 /// Which of the last [`WINDOW`] sequence numbers came.
@@ -200,6 +218,18 @@ mod tests {
         assert!(seen.is_new(4 + WINDOW));
         assert!(!seen.is_new(4));
         assert!(seen.is_new(5));
+    }
+
+    #[test]
+    fn what_lies_side_by_side_is_one_gap_in_whatever_order_it_comes() {
+        let mut bound = Bound {
+            ssrc: 1,
+            kind: Kind::Audio,
+            seen: Seen::default(),
+            restored: VecDeque::new(),
+        };
+        let gaps = [65_535, 3, 0, 4, 8, 2].map(|number| bound.restore(number));
+        assert_eq!(gaps, [1, 1, 0, 0, 1, 0]);
     }
 
     proptest! {
