@@ -30,6 +30,8 @@ export const SPEECH_NETWORKS = {
   loss40: { loss: 0.4 },
   burst10: { loss: 0.1, burst: 3 },
   burst20: { loss: 0.2, burst: 3 },
+  far20: { loss: 0.2, delayMs: 80 },
+  farburst20: { loss: 0.2, burst: 3, delayMs: 80 },
   jitter30: { jitterMs: 30, delayMs: 50 },
   jitter100: { jitterMs: 100, delayMs: 200 },
 };

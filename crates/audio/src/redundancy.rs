@@ -5,7 +5,7 @@
 //! encode. Sound comes before pictures: what it asks for is to be taken from the available bit rate
 //! before video gets any.
 //!
-//! | loss | bursts | to Ahoy | to Ahoy with little room | to a browser |
+//! | loss | bursts | to Ahoy, far away | to Ahoy, near or with little room | to a browser |
 //! |---|---|---|---|---|
 //! | none | | no repair data | the same | the same |
 //! | some | short | FEC | FEC | FEC |
@@ -53,6 +53,11 @@ const VERY_SCARCE: Bitrate = Bitrate::from_kbps(15);
 const RELIEF: f64 = 1.25;
 /// Below this, FEC and DRED together starve the speech.
 const ROOM_FOR_BOTH: Bitrate = Bitrate::from_kbps(28);
+/// On shorter paths lost packets are asked for again, which costs less, and copies would only make
+/// the delay wander between two kinds of late packets.
+const TOO_FAR_TO_ASK: Duration = Duration::from_millis(100);
+/// A path is near again below this share of it.
+const NEARER: f64 = 0.8;
 /// Below this there is no room for two copies of each packet, or for three.
 const ROOM_FOR_COPIES: Bitrate = Bitrate::from_kbps(36);
 const ROOM_FOR_THREE: Bitrate = Bitrate::from_kbps(60);
@@ -118,6 +123,8 @@ pub struct Redundancy {
     loss: f32,
     /// How many packets apart copies go.
     step: u8,
+    /// Lost packets cannot be asked for again in time.
+    far: bool,
     /// Since when less would do.
     calm_since: Option<Instant>,
     frame_length: FrameLength,
@@ -130,6 +137,7 @@ impl Default for Redundancy {
             protection: Protection::Single,
             loss: 0.0,
             step: 1,
+            far: false,
             calm_since: None,
             frame_length: FrameLength::Ms20,
             settings: EncoderSettings::default(),
@@ -151,6 +159,12 @@ impl Redundancy {
         let burst = sane(report.mean_burst, 1.0, 50.0);
         self.decide_protection(wanted(loss, burst), loss, step(burst), now);
         self.decide_frame_length(report.available);
+        self.far = report.round_trip
+            >= if self.far {
+                TOO_FAR_TO_ASK.mul_f64(NEARER)
+            } else {
+                TOO_FAR_TO_ASK
+            };
         self.settings = self.compose(burst, report);
         self.settings
     }
@@ -204,6 +218,7 @@ impl Redundancy {
         };
         let bitrate = bitrate(protection, self.loss, report.available);
         let copied = report.receiver == Receiver::Ahoy
+            && self.far
             && (self.loss >= NOT_FEW || protection == Protection::Bursts)
             && bitrate >= ROOM_FOR_COPIES;
         if copied {
@@ -315,6 +330,7 @@ mod tests {
             fraction_lost: percent / 100.0,
             mean_burst,
             available: Some(Bitrate::from_kbps(kbps)),
+            round_trip: Duration::from_millis(150),
             receiver: Receiver::Ahoy,
             ..LossReport::default()
         }
@@ -360,6 +376,25 @@ mod tests {
         assert_eq!(decided(&report(10.0, 1.1, 2_000)).copies, Copies::two(1));
         assert_eq!(decided(&report(20.0, 2.0, 60)).copies, Copies::two(2));
         assert_eq!(decided(&report(5.0, 1.1, 2_000)).copies, Copies::NONE);
+    }
+
+    #[test]
+    fn near_by_lost_packets_are_asked_for_and_not_copied() {
+        let mut near = report(20.0, 3.0, 2_000);
+        near.round_trip = Duration::from_millis(40);
+        let settings = decided(&near);
+        assert_eq!(settings.copies, Copies::NONE);
+        assert!(settings.fec && !settings.dred.is_zero());
+        // A round trip about the limit changes nothing all the time.
+        let mut redundancy = Redundancy::default();
+        let mut copies = |milliseconds| {
+            near.round_trip = Duration::from_millis(milliseconds);
+            redundancy.update(&near, Instant::now()).copies
+        };
+        assert_eq!(copies(99), Copies::NONE);
+        assert_eq!(copies(101), Copies::three(3));
+        assert_eq!(copies(90), Copies::three(3));
+        assert_eq!(copies(79), Copies::NONE);
     }
 
     #[test]

@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(protection.update(std::iter::empty(), now), None);
         let gaps = ReportedGaps::default();
         let good = report(0.0, &gaps, None, Bitrate::from_kbps(2000), true);
-        let bad = report(0.2, &gaps, None, Bitrate::from_kbps(1000), true);
+        let far = Some(Duration::from_millis(150));
+        let bad = report(0.2, &gaps, far, Bitrate::from_kbps(1000), true);
         let first = protection.update([good, good].into_iter(), now);
         let lossy = protection
             .update([good, bad].into_iter(), now)
@@ -220,7 +221,8 @@ mod tests {
     fn a_browser_among_them_gets_no_copies() {
         let now = Instant::now();
         let gaps = ReportedGaps::default();
-        let lossy = |ahoy| report(0.25, &gaps, None, Bitrate::from_kbps(2000), ahoy);
+        let far = Some(Duration::from_millis(150));
+        let lossy = |ahoy| report(0.25, &gaps, far, Bitrate::from_kbps(2000), ahoy);
         let update =
             |ahoy| SoundProtection::default().update([lossy(true), lossy(ahoy)].into_iter(), now);
         assert!(update(true).is_some_and(|settings| settings.copies != Copies::NONE));

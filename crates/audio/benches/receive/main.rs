@@ -133,6 +133,8 @@ fn case(trace: Trace, kbps: u64, receiver: Receiver) -> Case {
         mean_burst: trace.burst.max(1.0 / (1.0 - trace.loss)) as f32,
         // What is left of it for sound is the rate that is asked for.
         available: Some(Bitrate::from_bps(kbps * 1_250)),
+        // Nothing is sent again that was asked for.
+        round_trip: Duration::from_millis(150),
         receiver,
         ..LossReport::default()
     };
