@@ -332,7 +332,6 @@ mod tests {
             available: Some(Bitrate::from_kbps(kbps)),
             round_trip: Duration::from_millis(150),
             receiver: Receiver::Ahoy,
-            ..LossReport::default()
         }
     }
 

@@ -136,7 +136,6 @@ fn case(trace: Trace, kbps: u64, receiver: Receiver) -> Case {
         // Nothing is sent again that was asked for.
         round_trip: Duration::from_millis(150),
         receiver,
-        ..LossReport::default()
     };
     let (mut redundancy, start) = (Redundancy::default(), Instant::now());
     for second in 0..20 {
