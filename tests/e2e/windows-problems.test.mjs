@@ -88,8 +88,8 @@ test('emulated V4L2: a busy camera is named as that, and is used once it is free
   const app = await openApp(lab, { display, sound, cameras, box, name: 'busy', settings: { name: 'Ann', theme: 'light' } });
   await eventually(async () => /another app/i.test(await app.allText()), 10_000, 'the busy camera is named');
   await app.screenshot('home-camera-busy-light');
+  // By itself: "look again" may be gone before anybody can click it.
   cameras.occupy(0, false);
-  await app.click('look-again');
   await assertMoves(app, 'self-view', { mirrored: true });
 });
 
