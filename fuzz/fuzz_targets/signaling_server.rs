@@ -123,6 +123,7 @@ impl Driver {
                         token: seat.ticket.token,
                         room_token: seat.ticket.room_token,
                         participants: vec![seat.participant],
+                        highest: None,
                         received,
                     };
                     self.say(who, &resume.to_json());

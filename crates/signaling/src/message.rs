@@ -86,6 +86,10 @@ pub enum ClientMessage {
         room_token: Secret,
         /// Everybody whom the client believes to be in the room, in join order, itself included.
         participants: Vec<ParticipantId>,
+        /// The highest number that anybody has had in this room, as far as the client knows: a room
+        /// that is opened again gives none a second time. `None` means the last of `participants`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        highest: Option<ParticipantId>,
         /// How many messages from other participants it has had on this seat.
         received: u64,
     },

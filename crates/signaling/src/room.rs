@@ -339,6 +339,7 @@ impl Rooms {
                 token,
                 room_token,
                 participants,
+                highest,
                 received,
             } => self.may_enter(id, version).and_then(|address| {
                 let claim = Claim {
@@ -346,6 +347,7 @@ impl Rooms {
                     participant,
                     token,
                     room_token,
+                    highest: highest.max(participants.last().copied()).unwrap_or(0),
                     participants,
                     received,
                 };

@@ -15,6 +15,8 @@ const UNACKNOWLEDGED: usize = 256;
 pub(super) struct Memory {
     seat: Seat,
     ticket: Ticket,
+    /// The highest number that anybody has had in the room.
+    highest: ParticipantId,
     /// Messages from others that arrived on this seat.
     received: u64,
     /// What the server was told of that.
@@ -28,6 +30,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(seat: Seat, ticket: Ticket) -> Self {
         Self {
+            highest: highest(&seat.participants),
             seat,
             ticket,
             received: 0,
@@ -61,6 +64,7 @@ impl Memory {
         match message {
             ServerMessage::ParticipantJoined { participant } => {
                 insert(&mut seat.participants, *participant);
+                self.highest = self.highest.max(*participant);
             }
             ServerMessage::ParticipantLeft { participant, .. } => {
                 seat.participants.retain(|id| id != participant);
@@ -95,6 +99,7 @@ impl Memory {
             token: self.ticket.token,
             room_token: self.ticket.room_token,
             participants: self.seat.participants.clone(),
+            highest: Some(self.highest),
             received: self.received,
         }
     }
@@ -136,6 +141,7 @@ impl Memory {
                 (true, true) | (false, false) => {}
             }
         }
+        self.highest = self.highest.max(highest(now));
         seat.participants = now.to_vec();
         seat.away = away.to_vec();
         match received {
@@ -154,6 +160,10 @@ impl Memory {
             self.acknowledged += 1;
         }
     }
+}
+
+fn highest(participants: &[ParticipantId]) -> ParticipantId {
+    participants.iter().copied().max().unwrap_or(0)
 }
 
 fn insert(sorted: &mut Vec<ParticipantId>, id: ParticipantId) {

@@ -61,13 +61,14 @@ fn client_messages_look_as_documented() {
                 token: secret("1"),
                 room_token: secret("f"),
                 participants: vec![1, 2],
+                highest: Some(5),
                 received: 17,
             },
             concat!(
                 r#"{"type":"resume","version":2,"room":4821,"participant":2,"#,
                 r#""token":"11111111111111111111111111111111","#,
                 r#""roomToken":"ffffffffffffffffffffffffffffffff","#,
-                r#""participants":[1,2],"received":17}"#,
+                r#""participants":[1,2],"highest":5,"received":17}"#,
             ),
         ),
         (

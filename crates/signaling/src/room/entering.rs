@@ -24,6 +24,7 @@ pub(super) struct Claim {
     pub(super) token: Secret,
     pub(super) room_token: Secret,
     pub(super) participants: Vec<ParticipantId>,
+    pub(super) highest: ParticipantId,
     pub(super) received: u64,
 }
 
@@ -36,6 +37,12 @@ struct Taken {
     received: Option<u64>,
     /// Bytes that are no longer held.
     freed: usize,
+}
+
+/// The next number to hand out when a client has heard of `highest`: somebody of whom it had not
+/// heard yet may have had the next ones.
+fn after(highest: ParticipantId) -> ParticipantId {
+    highest + 1 + MAX_PARTICIPANTS as ParticipantId
 }
 
 /// Puts `id` on the seat that `claim` describes, or changes nothing and gives `None`.
@@ -57,12 +64,17 @@ fn take_over(room: &mut Room, claim: &Claim, id: ConnectionId) -> Option<Taken> 
     let bytes = resume.held.bytes();
     let missed = resume.held.continue_after(had);
     resume.acknowledged = resume.received;
-    Some(Taken {
+    let taken = Taken {
         before: std::mem::replace(&mut seat.presence, Presence::Here(id)),
         missed,
         received: known.then_some(resume.received),
         freed: bytes - resume.held.bytes(),
-    })
+    };
+    if !known && claim.highest <= MAX_CLAIMED {
+        // Whoever opened the room again may have heard of fewer.
+        room.next_participant = room.next_participant.max(after(claim.highest));
+    }
+    Some(taken)
 }
 
 impl Rooms {
@@ -231,7 +243,8 @@ impl Rooms {
         let plausible = known.is_sorted_by(|a, b| a < b)
             && known.contains(&claim.participant)
             && known.len() <= MAX_PARTICIPANTS
-            && known.iter().all(|id| (1..=MAX_CLAIMED).contains(id));
+            && known.first().is_some_and(|lowest| *lowest >= 1)
+            && claim.highest <= MAX_CLAIMED;
         // The server inside a window forgets a room only when its window is gone, and does not know
         // how far the room reached.
         if !plausible || self.limits.opening != Opening::Anyone {
@@ -246,11 +259,9 @@ impl Rooms {
             resume: Some(Box::default()),
         });
         self.free(address, claim.room, now)?;
-        let highest = known.last().copied().unwrap_or(0);
         let room = Room {
             seats: seats.collect(),
-            // Somebody whom the client had not heard of yet may have had the next numbers.
-            next_participant: highest + 1 + MAX_PARTICIPANTS as ParticipantId,
+            next_participant: after(claim.highest),
             reach: Reach::Server,
             opened_by: address,
             token: claim.room_token,

@@ -255,6 +255,7 @@ impl Model {
             token: ticket.token,
             room_token: ticket.room_token,
             participants: participants.into_iter().collect(),
+            highest: known.seen.last().copied().max(Some(known.myself)),
             received: known.received,
         };
         let deaf = false;

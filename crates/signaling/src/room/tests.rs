@@ -556,6 +556,8 @@ struct Guest {
     room: RoomNumber,
     participant: ParticipantId,
     ticket: Ticket,
+    /// The highest number that it has heard of, if it says so.
+    highest: Option<ParticipantId>,
 }
 
 impl World {
@@ -587,6 +589,7 @@ impl World {
                 room: *room,
                 participant: *participant,
                 ticket: *ticket,
+                highest: None,
             },
             other => panic!("{other:?}"),
         }
@@ -616,6 +619,7 @@ impl World {
                 room,
                 participant: *participant,
                 ticket: *ticket,
+                highest: None,
             },
             other => panic!("{other:?}"),
         }
@@ -644,6 +648,7 @@ impl World {
                 token: guest.ticket.token,
                 room_token: guest.ticket.room_token,
                 participants: participants.to_vec(),
+                highest: guest.highest,
                 received,
             },
         )
@@ -965,12 +970,33 @@ fn a_room_that_the_server_forgot_is_opened_again_by_whoever_comes_first() {
         world.resume(&mut thief, &[1, 2], 0),
         [error(thief.id, ErrorCode::UnknownSeat)]
     );
-    // Carl joins anew, with a number that nobody had.
+    // Carl joins anew, with a number that nobody had, and ten later than any that Ann knew.
     assert_eq!(
         world.resume(&mut carl, &[1, 2, 3], 0),
         [error(carl.id, ErrorCode::UnknownSeat)]
     );
-    assert_eq!(world.join_resumable(ann.room).participant, 13);
+    assert_eq!(world.join_resumable(ann.room).participant, 14);
+}
+
+#[test]
+fn a_room_that_is_opened_again_gives_nobody_the_number_of_somebody_who_left() {
+    let mut before = World::new(Limits::default());
+    let mut ann = before.create_resumable(THERE, None);
+    let mut ben = before.join_resumable(ann.room);
+    (ann.highest, ben.highest) = (Some(30), Some(40));
+    let mut world = World::new(Limits::default());
+    world.resume(&mut ann, &[1, 2], 0);
+    assert_eq!(world.join_resumable(ann.room).participant, 41);
+    world.resume(&mut ben, &[1, 2], 0);
+    assert_eq!(world.join_resumable(ann.room).participant, 51);
+    // Later it counts no more: whoever knows the room cannot use the numbers up.
+    ann.highest = Some(1 << 30);
+    world.resume(&mut ann, &[1, 2], 0);
+    assert_eq!(world.join_resumable(ann.room).participant, 52);
+    ann.highest = Some((1 << 30) + 1);
+    let mut world = World::new(Limits::default());
+    let outputs = world.resume(&mut ann, &[1], 0);
+    assert_eq!(outputs, [error(ann.id, ErrorCode::UnknownSeat)]);
 }
 
 #[test]
