@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 /// Packets and time that make an observation.
-const MIN_PACKETS: u32 = 30;
+const MIN_PACKETS: f64 = 30.0;
 const MIN_TIME: Duration = Duration::from_millis(400);
 /// Loss above the path's own that is worth a test.
 const NOTICED: f64 = 0.04;
@@ -25,6 +25,10 @@ const CUT: (f64, f64) = (0.5, 0.75);
 const DOUBTFUL_CUT: (f64, f64) = (0.5, 0.9);
 /// How long what a test has shown is believed.
 const BELIEVED: Duration = Duration::from_secs(15);
+/// How long a burst of losses counts for how long they are: after twenty, a third.
+const BURST_KEPT: f64 = 0.95;
+/// Bursts are not taken for longer than this, or no observation would ever be enough.
+const MOST_IN_A_BURST: f64 = 4.0;
 /// Weight of an observation without a test.
 const FOLLOW: f64 = 0.2;
 
@@ -44,8 +48,41 @@ struct Test {
     rate: f64,
 }
 
+/// How many packets are lost in a row.
+#[derive(Debug, Default)]
+struct Bursts {
+    present: u32,
+    packets: f64,
+    bursts: f64,
+}
+
+impl Bursts {
+    fn note(&mut self, lost: bool) {
+        if lost {
+            self.present += 1;
+        } else if self.present > 0 {
+            self.packets = BURST_KEPT * self.packets + f64::from(self.present);
+            self.bursts = BURST_KEPT * self.bursts + 1.0;
+            self.present = 0;
+        }
+    }
+
+    /// How many packets of such a path tell as little about its loss as one whose losses do not
+    /// depend on each other: by so much the variance of their count is greater, with a length of
+    /// bursts that is distributed geometrically (as in Gilbert's model) and rare bursts.
+    fn alike(&self) -> f64 {
+        let mean = if self.bursts > 0.0 {
+            self.packets / self.bursts
+        } else {
+            1.0
+        };
+        2.0 * mean.clamp(1.0, MOST_IN_A_BURST) - 1.0
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Loss {
+    bursts: Bursts,
     packets: u32,
     lost: u32,
     /// Packets sent before this do not count.
@@ -89,6 +126,7 @@ impl Loss {
         } else {
             self.packets += 1;
             self.lost += u32::from(lost);
+            self.bursts.note(lost);
         }
     }
 
@@ -105,11 +143,17 @@ impl Loss {
             return Verdict::Nothing;
         };
         let elapsed = now.saturating_duration_since(since);
-        if self.packets < MIN_PACKETS || elapsed < MIN_TIME + round_trip {
+        // Loss that is not there by itself is found as soon as ever, whatever its shape.
+        let alike = if self.own > NOTICED {
+            self.bursts.alike()
+        } else {
+            1.0
+        };
+        let packets = f64::from(self.packets) / alike;
+        if packets < MIN_PACKETS || elapsed < MIN_TIME + round_trip {
             return Verdict::Nothing;
         }
-        let packets = f64::from(self.packets);
-        let loss = f64::from(self.lost) / packets;
+        let loss = f64::from(self.lost) / f64::from(self.packets);
         self.recent = loss;
         self.begin(now);
         if let Some(test) = self.test.take() {
@@ -201,6 +245,37 @@ mod tests {
         let (rate, own) = run(10, |rate| (1.0 - 160.0 / rate).max(0.0));
         assert!(rate <= 160.0, "{rate}");
         assert!(own < NOTICED, "{own}");
+    }
+
+    #[test]
+    fn bursts_that_chance_brings_together_are_no_congestion() {
+        // 20 % lost, three in a row on average, 60 packets a second as of sound and few pictures.
+        let start = Instant::now();
+        let mut loss = Loss::default();
+        // Knuth's linear congruential generator (MMIX).
+        let mut state = 11_u64;
+        let mut chance = |probability: f64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 11) as f64 / (1_u64 << 53) as f64) < probability
+        };
+        let (mut rate, mut within, mut rates) = (100.0_f64, false, Vec::new());
+        for number in 0..60 * 600_u64 {
+            let now = start + Duration::from_micros(number * 16_667);
+            within = chance(if within { 2.0 / 3.0 } else { 1.0 / 12.0 });
+            loss.reported(now, within, false);
+            match loss.judge(now, rate, Duration::from_millis(160)) {
+                Verdict::Nothing => {}
+                Verdict::Cut(factor) => rate *= factor,
+                Verdict::Restore(before) => rate = before,
+            }
+            // What is not used grows slowly.
+            rate = (rate * 1.000_5).min(100.0);
+            rates.push(rate);
+        }
+        let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+        assert!(mean > 90.0, "{mean}");
     }
 
     #[test]
