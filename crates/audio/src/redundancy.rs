@@ -58,9 +58,11 @@ const ROOM_FOR_BOTH: Bitrate = Bitrate::from_kbps(28);
 const TOO_FAR_TO_ASK: Duration = Duration::from_millis(100);
 /// A path is near again below this share of it.
 const NEARER: f64 = 0.8;
-/// Below this there is no room for two copies of each packet, or for three.
+/// From this on there is room for two copies of each packet, or for three; and how much of it is
+/// enough to go on with as many, since the receiver's delay follows each change.
 const ROOM_FOR_COPIES: Bitrate = Bitrate::from_kbps(36);
 const ROOM_FOR_THREE: Bitrate = Bitrate::from_kbps(60);
+const ENOUGH: f64 = 0.8;
 /// Below this, FEC goes only with the lower half of the spectrum.
 const ROOM_FOR_FULL_BAND: Bitrate = Bitrate::from_kbps(56);
 
@@ -210,6 +212,16 @@ impl Redundancy {
         };
     }
 
+    /// Whether every packet can be sent so often.
+    fn has_room_for(&self, times: u64, from: Bitrate, bitrate: Bitrate) -> bool {
+        let part = if self.settings.copies.times() < times {
+            1.0
+        } else {
+            ENOUGH
+        };
+        bitrate.bps() as f64 >= part * from.bps() as f64
+    }
+
     fn compose(&self, burst: f32, report: &LossReport) -> EncoderSettings {
         let protection = match (report.receiver, self.protection) {
             (Receiver::Browser, Protection::None) => Protection::None,
@@ -220,7 +232,7 @@ impl Redundancy {
         let copied = report.receiver == Receiver::Ahoy
             && self.far
             && (self.loss >= NOT_FEW || protection == Protection::Bursts)
-            && bitrate >= ROOM_FOR_COPIES;
+            && self.has_room_for(3, ROOM_FOR_COPIES, bitrate);
         if copied {
             return EncoderSettings {
                 bitrate,
@@ -229,10 +241,10 @@ impl Redundancy {
                 dred: Duration::ZERO,
                 frame_length: self.frame_length,
                 bandwidth: Bandwidth::Wide,
-                copies: if bitrate < ROOM_FOR_THREE {
-                    Copies::two(self.step)
-                } else {
+                copies: if self.has_room_for(4, ROOM_FOR_THREE, bitrate) {
                     Copies::three(self.step)
+                } else {
+                    Copies::two(self.step)
                 },
             };
         }
@@ -375,6 +387,19 @@ mod tests {
         assert_eq!(decided(&report(10.0, 1.1, 2_000)).copies, Copies::two(1));
         assert_eq!(decided(&report(20.0, 2.0, 60)).copies, Copies::two(2));
         assert_eq!(decided(&report(5.0, 1.1, 2_000)).copies, Copies::NONE);
+    }
+
+    #[test]
+    fn a_path_that_carries_now_more_and_now_less_changes_no_copies() {
+        let mut redundancy = Redundancy::default();
+        let mut copies = |kbps| {
+            redundancy
+                .update(&report(20.0, 3.0, kbps), Instant::now())
+                .copies
+        };
+        let found = [50, 74, 76, 62, 59, 46, 37, 35].map(&mut copies);
+        let (none, two, three) = (Copies::NONE, Copies::two(3), Copies::three(3));
+        assert_eq!(found, [two, two, three, three, two, two, two, none]);
     }
 
     #[test]

@@ -54,11 +54,10 @@ impl SoundProtection {
 /// IPv6, UDP, RTP with transport-wide numbers, and the SRTP tag: bits per packet.
 const PACKET_OVERHEAD: f64 = 8.0 * (40.0 + 8.0 + 20.0 + 10.0);
 
-/// Share of what a way carries that the sound's bit rate is chosen from, and the same where packets
-/// are lost, from [`LOSSY`] on: there repair data is worth more than a larger picture.
-const SHARE: f64 = 0.2;
-const LOSSY_SHARE: f64 = 0.3;
-const LOSSY: f64 = 0.005;
+/// Share of what a way carries that the sound's bit rate is chosen from, from this share of lost
+/// packets on: repair data is worth more than a larger picture, and where without it one could not
+/// be understood, than half of the picture.
+const SHARES: [(f64, f64); 3] = [(0.08, 0.5), (0.005, 0.3), (0.0, 0.2)];
 
 /// What the sound took is measured over this time: long enough that the pauses between words count,
 /// short enough that the picture makes room for who begins to speak.
@@ -116,11 +115,8 @@ fn worst(reports: impl Iterator<Item = LossReport>) -> Option<LossReport> {
 /// What the sound may make use of, of what a way carries. Where there is little, it does not take all
 /// that it could use before the picture gets any.
 fn for_sound(fraction_lost: f64, available: Bitrate) -> Bitrate {
-    let share = if fraction_lost < LOSSY {
-        SHARE
-    } else {
-        LOSSY_SHARE
-    };
+    let known = SHARES.iter().find(|(from, _)| fraction_lost >= *from);
+    let share = known.map_or(0.0, |(_, share)| *share);
     Bitrate::from_bps((available.bps() as f64 * share) as u64)
 }
 
@@ -189,6 +185,17 @@ mod tests {
             assert_eq!(ladder.constraints().frame_rate, 30, "{kbps}: {picture:?}");
         }
         assert_eq!(bitrate(2000), bitrate(300));
+    }
+
+    #[test]
+    fn more_losses_leave_the_sound_more() {
+        let way = |lost| {
+            let gaps = ReportedGaps::default();
+            report(lost, &gaps, None, Bitrate::from_kbps(100), true).available
+        };
+        let shares = [0.0, 0.02, 0.2, 1.0].map(way);
+        let expected = [20, 30, 50, 50].map(|kbps| Some(Bitrate::from_kbps(kbps)));
+        assert_eq!(shares, expected);
     }
 
     #[test]
