@@ -24,7 +24,7 @@ mod stretch;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -71,6 +71,8 @@ const URGENT: i64 = 4_800;
 const MAX_STALLS_IN_A_ROW: u32 = 1;
 /// Blocks between two changes of speed, so that speech does not sound hasty.
 const STRETCH_PAUSE: u32 = 3;
+/// Nobody holds sound back for longer than this beyond what the network asks for: half a second.
+const MOST_HELD: i64 = 24_000;
 /// A media time further than this from what the clock says is a restart of the sender: 5 s.
 const PLAUSIBLE: i64 = 240_000;
 /// Packets between two looks at how the sender protects them: its deep redundancy, as long as it
@@ -111,8 +113,8 @@ pub struct AudioJitterBuffer<D = OpusDecoder> {
     too_late: u32,
     /// Blocks played too early while nobody paused.
     too_early: u32,
-    /// Wanted by lip-sync, in samples.
-    additional_delay: i64,
+    /// Wanted by lip-sync.
+    minimum_transit: Option<i64>,
     stats: AudioReceiveStats,
 }
 
@@ -163,7 +165,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
             since_stretch: 0,
             too_late: 0,
             too_early: 0,
-            additional_delay: 0,
+            minimum_transit: None,
             stats: AudioReceiveStats::default(),
         }
     }
@@ -230,9 +232,17 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         self.count_emitted(out);
     }
 
-    /// Sound is to stay here for so much longer than the network asks for.
-    pub fn set_additional_delay(&mut self, delay: Duration) {
-        self.additional_delay = (delay.as_secs_f64() * f64::from(AUDIO_CLOCK_HZ)) as i64;
+    /// The transit that the network asks for: time of playing minus media time, in samples. Its zero
+    /// means nothing, its differences are delays.
+    pub fn network_transit(&self) -> i64 {
+        self.delay.target(self.packet)
+    }
+
+    /// Sound is to have at least this transit (see [`Self::network_transit`]). It does not move with
+    /// what the network asks for, so that held back sound keeps its pace. One that is half a second
+    /// above the network's belongs to a stream of before, and has no effect.
+    pub fn set_minimum_transit(&mut self, transit: Option<i64>) {
+        self.minimum_transit = transit;
     }
 
     /// RTP time stamp of the next sample to be given out, or of what it stands in for; `None` while
@@ -243,7 +253,11 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
     }
 
     fn target(&self) -> i64 {
-        self.delay.target(self.packet) + self.additional_delay
+        let network = self.network_transit();
+        match self.minimum_transit {
+            Some(minimum) if minimum - network < MOST_HELD => network.max(minimum),
+            _ => network,
+        }
     }
 
     /// Counters until now.
@@ -389,7 +403,7 @@ impl<D: SoundDecoder> AudioJitterBuffer<D> {
         };
         let waited = (now - packet.arrival).max(0) + start;
         let seconds = |samples: i64| samples as f64 / f64::from(AUDIO_CLOCK_HZ);
-        let target = self.delay.target_delay(self.packet) + self.additional_delay;
+        let target = self.target() - self.delay.fastest();
         self.stats.jitter_buffer_delay += seconds(waited) * samples as f64;
         self.stats.jitter_buffer_target_delay += seconds(target) * samples as f64;
         self.stats.jitter_buffer_emitted_count += samples as u64;

@@ -203,8 +203,9 @@ impl Remote {
         }
         let mut block = STEREO_SILENCE;
         let clock = &self.shared.clock;
-        self.buffer.set_additional_delay(clock.additional_delay());
+        self.buffer.set_minimum_transit(clock.minimum_transit(now));
         clock.set_position(self.buffer.position().map(|sample| (sample, at)));
+        clock.set_network_transit(self.buffer.network_transit());
         self.buffer.pull_10ms(now, &mut block);
         self.meter.push(&mono(&block));
         mixer.add(&block);

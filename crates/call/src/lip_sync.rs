@@ -21,8 +21,8 @@ const SOUND_AHEAD: f64 = 0.035;
 const SHOWING: f64 = 0.010;
 /// No picture waits longer, whatever the reports say: they come from a stranger.
 const MAX_WAIT: f64 = 0.6;
-/// Longest that the sound is made to wait for pictures.
-const MAX_SOUND_DELAY: f64 = 0.3;
+/// Longest that the sound is made to wait for pictures, in samples.
+const MAX_HELD: i64 = 14_400;
 /// A larger difference between the streams is no delay but a wrong report.
 const MAX_SKEW: f64 = 5.0;
 /// Sound that was played longer ago says nothing about when the next will be.
@@ -32,12 +32,19 @@ const JUMP: f64 = 0.030;
 /// Weight of a new position of the sound.
 const SMOOTHING: f64 = 0.1;
 /// How often the delay of the sound is judged.
-const JUDGE_EVERY: Duration = Duration::from_millis(500);
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
+/// Pictures that come late are waited for when all have been late for so many judgements in which
+/// there were any, 1 s. A picture that had to be sent again holds up those behind it, and then they
+/// come in time again: sound that waited for them would come and go with each of them.
+const LASTING: usize = 4;
 /// Sound comes back when it need not have waited for so long. Each change is sound that is stretched,
 /// and pictures that come earlier for a moment just wait for it.
 const CALM: Duration = Duration::from_secs(4);
 /// Less than this is not worth a change.
 const WORTH_A_CHANGE: f64 = 0.040;
+
+/// Samples per second.
+const SAMPLES: f64 = AUDIO_CLOCK_HZ as f64;
 
 /// Media time of one stream on its sender's clock.
 #[derive(Debug, Clone)]
@@ -81,10 +88,10 @@ pub struct LipSync {
     /// that are later than the rest are not worth making the sound wait for.
     earliest: Option<f64>,
     judged: Instant,
-    sound_delay: f64,
-    /// When the sound was found to wait long enough, and how late the earliest picture was then, for
-    /// the last [`CALM`].
-    calm: VecDeque<(Instant, f64)>,
+    /// The least transit of the sound, in samples.
+    held: Option<i64>,
+    /// How late the earliest picture was at each judgement of the last [`CALM`].
+    judgements: VecDeque<(Instant, f64)>,
     skew: Option<f64>,
 }
 
@@ -98,8 +105,8 @@ impl LipSync {
             sound: None,
             earliest: None,
             judged: now,
-            sound_delay: 0.0,
-            calm: VecDeque::new(),
+            held: None,
+            judgements: VecDeque::new(),
             skew: None,
         }
     }
@@ -155,39 +162,57 @@ impl LipSync {
         ready + Duration::from_secs_f64(wait)
     }
 
-    /// How much longer the sound has to wait than its own jitter buffer wants, so that late pictures
-    /// can keep up.
-    pub fn sound_delay(&mut self, now: Instant) -> Duration {
+    /// The least transit that the sound has to have so that late pictures can keep up, in samples;
+    /// `network` is what it would have without (see
+    /// [`AudioJitterBuffer::network_transit`](ahoy_audio::jitter::AudioJitterBuffer::network_transit)).
+    pub fn hold_sound(&mut self, network: i64, now: Instant) -> Option<i64> {
         if now.saturating_duration_since(self.judged) >= JUDGE_EVERY {
             self.judged = now;
             if let Some(late) = self.earliest.take() {
-                let change = self.change_for(late, now);
-                self.sound_delay = (self.sound_delay + change).clamp(0.0, MAX_SOUND_DELAY);
+                // One that is further away belongs to a stream of before.
+                self.held = self.held.filter(|held| *held <= network + MAX_HELD);
+                let before = self.held.map_or(network, |held| held.max(network));
+                let change = self.change_for(late, before > network, now);
+                if change != 0.0 {
+                    let wanted = before + (change * SAMPLES) as i64;
+                    let after = wanted.clamp(network, network + MAX_HELD);
+                    self.held = (after > network).then_some(after);
+                    // With sound that comes later, each picture is earlier than it.
+                    let change = (after - before) as f64 / SAMPLES;
+                    self.judgements
+                        .iter_mut()
+                        .for_each(|(_, late)| *late -= change);
+                }
             }
         }
-        Duration::from_secs_f64(self.sound_delay)
+        self.held
     }
 
-    /// What to change about the sound's delay when the earliest pictures are so late.
-    fn change_for(&mut self, late: f64, now: Instant) -> f64 {
-        if late > SOUND_AHEAD {
-            self.calm.clear();
-            return late - SOUND_AHEAD / 2.0;
-        }
-        self.calm.push_back((now, late));
+    /// What to change about the sound's delay, in seconds, when the earliest pictures are so late now.
+    fn change_for(&mut self, late: f64, held: bool, now: Instant) -> f64 {
         let old = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) >= CALM;
-        if !self.calm.front().is_some_and(old) {
-            return 0.0;
+        let calm = self.judgements.front().is_some_and(old);
+        while self.judgements.len() > LASTING && self.judgements.front().is_some_and(old) {
+            self.judgements.pop_front();
         }
-        self.calm.pop_front();
-        let latest = self.calm.iter().map(|(_, late)| *late);
-        let latest = latest.fold(f64::NEG_INFINITY, f64::max);
-        if self.sound_delay <= 0.0 || latest > -WORTH_A_CHANGE {
+        self.judgements.push_back((now, late));
+        let least = |lates: &[(Instant, f64)]| {
+            let lates = lates.iter().map(|(_, late)| *late);
+            lates.fold(f64::INFINITY, f64::min)
+        };
+        let judgements = self.judgements.make_contiguous();
+        let mut lasting = judgements.windows(LASTING).map(least);
+        let Some(lately) = lasting.next_back() else {
             return 0.0;
+        };
+        if lately > SOUND_AHEAD {
+            return lately - SOUND_AHEAD / 2.0;
         }
-        // With sound that comes earlier, each picture is later than it.
-        self.calm.iter_mut().for_each(|(_, late)| *late -= latest);
-        latest
+        let latest = lasting.fold(lately, f64::max);
+        if calm && held && latest < -WORTH_A_CHANGE {
+            return latest;
+        }
+        0.0
     }
 
     /// How much later the last picture is seen than its sound is heard, in seconds; negative when
@@ -248,7 +273,8 @@ impl SoundAndPicture {
             sync.sound_plays(sample, at);
         }
         let due = sync.picture_due(rtp_timestamp, now, ready);
-        self.playout.set_additional_delay(sync.sound_delay(now));
+        let held = sync.hold_sound(self.playout.network_transit(), now);
+        self.playout.set_minimum_transit(held, now);
         PictureTiming {
             due,
             skew_s: sync.skew(),
@@ -293,6 +319,13 @@ mod tests {
             self.start + Duration::from_secs_f64(seconds)
         }
 
+        /// How old sound is that is heard, in seconds.
+        fn heard(&mut self, now: Instant) -> f64 {
+            let network = (self.sound * SAMPLES) as i64;
+            let held = self.sync.hold_sound(network, now);
+            held.map_or(self.sound, |held| held.max(network) as f64 / SAMPLES)
+        }
+
         /// Runs from second `from` to second `to` of the capture; returns the worst skew of the
         /// last half second: picture seen minus sound heard.
         fn run(&mut self, from: f64, to: f64) -> (f64, f64) {
@@ -301,8 +334,7 @@ mod tests {
             for frame in 0..frames {
                 let captured = from + f64::from(frame) / 30.0;
                 let now = self.at(captured + self.picture);
-                let delay = self.sync.sound_delay(now).as_secs_f64();
-                let heard = self.sound + delay;
+                let heard = self.heard(now);
                 // Blocks of 10 ms: what plays now was captured `heard` ago.
                 let playing = captured + self.picture - heard;
                 if playing > 0.0 {
@@ -365,10 +397,42 @@ mod tests {
             path.picture = 0.1 + [0.0, 0.02, -0.04, 0.01][half_second % 4];
             let from = 3.0 + 0.5 * half_second as f64;
             assert!(in_sync(path.run(from, from + 0.5)));
-            delays.push(path.sync.sound_delay(path.at(from + 0.5)));
+            let now = path.at(from + 0.5);
+            delays.push(path.heard(now));
         }
         delays.dedup();
         assert_eq!(delays.len(), 1, "{delays:?}");
+    }
+
+    #[test]
+    fn a_picture_that_had_to_be_sent_again_moves_no_sound() {
+        let mut path = Path::new(0.05, 0.02);
+        path.run(0.0, 3.0);
+        for second in 3..20 {
+            let from = f64::from(second);
+            // It, and those behind it, for 0.6 s.
+            path.picture = 0.3;
+            path.run(from, from + 0.6);
+            path.picture = 0.02;
+            path.run(from + 0.6, from + 1.0);
+            let now = path.at(from + 1.0);
+            assert!(path.heard(now) < 0.051);
+        }
+    }
+
+    #[test]
+    fn held_sound_does_not_move_with_the_network() {
+        let mut path = Path::new(0.03, 0.2);
+        path.run(0.0, 3.0);
+        let now = path.at(3.0);
+        let heard = path.heard(now);
+        for step in 0..20 {
+            path.sound = 0.03 + 0.005 * f64::from(step);
+            let from = 3.0 + 0.25 * f64::from(step);
+            path.run(from, from + 0.25);
+            let now = path.at(from + 0.25);
+            assert!((path.heard(now) - heard).abs() < 0.001);
+        }
     }
 
     #[test]
@@ -383,11 +447,12 @@ mod tests {
         path.picture = 0.02;
         assert!(in_sync(path.run(7.0, 9.0)));
         // The sound comes back, but not before it is clear that it need not wait.
-        let delay = path.sync.sound_delay(path.at(9.0));
-        assert!(delay > Duration::from_millis(100), "{delay:?}");
+        let (now, later) = (path.at(9.0), path.at(26.1));
+        let heard = path.heard(now);
+        assert!(heard > 0.15, "{heard}");
         path.run(9.0, 26.0);
-        let delay = path.sync.sound_delay(path.at(26.1));
-        assert!(delay < Duration::from_millis(10), "{delay:?}");
+        let heard = path.heard(later);
+        assert!(heard < 0.06, "{heard}");
     }
 
     #[test]
@@ -416,7 +481,8 @@ mod tests {
                 sync.sound_plays(step as u32 * 1_584, now);
                 let due = sync.picture_due(step as u32 * 2_970, now, now);
                 assert!(due <= now + Duration::from_secs_f64(MAX_WAIT));
-                assert!(sync.sound_delay(now).as_secs_f64() <= MAX_SOUND_DELAY);
+                let held = sync.hold_sound(1_000, now);
+                assert!(held.is_none_or(|held| held <= 1_000 + MAX_HELD));
             }
         }
     }

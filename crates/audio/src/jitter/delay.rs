@@ -144,7 +144,7 @@ impl DelayEstimator {
     }
 
     /// The shortest transit of the last 2 s.
-    fn fastest(&self) -> i64 {
+    pub(super) fn fastest(&self) -> i64 {
         let transits = self.fastest.iter().map(|(_, transit)| *transit);
         transits.min().unwrap_or(0)
     }

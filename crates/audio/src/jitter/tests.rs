@@ -286,6 +286,44 @@ fn the_position_goes_on_while_a_packet_is_late() {
 }
 
 #[test]
+fn held_back_sound_keeps_its_pace_while_the_network_changes() {
+    let start = Instant::now();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
+    let mut block = QUIET;
+    let mut lag = |buffer: &mut AudioJitterBuffer, seconds: std::ops::Range<u64>, jitter: u64| {
+        for ms in seconds.start * 1_000..seconds.end * 1_000 {
+            let number = ms / PACKET_MS;
+            if ms % PACKET_MS == random(number, jitter + 1) {
+                let payload = tone_packets(number as usize + 1).remove(number as usize);
+                buffer.push(packet(number, payload, at(ms)), at(ms));
+            }
+            if ms % 10 == 3 {
+                buffer.pull_10ms(at(ms), &mut block);
+            }
+        }
+        let (position, now) = (buffer.position().expect("plays"), seconds.end * 48_000);
+        let captured = position.wrapping_sub(u32::MAX - 100_000);
+        now as i64 - i64::from(captured)
+    };
+    let alone = lag(&mut buffer, 0..4, 0);
+    buffer.set_minimum_transit(Some(buffer.network_transit() + 9_600));
+    let held = lag(&mut buffer, 4..8, 0);
+    assert!((held - alone - 9_600).abs() <= TOO_LATE, "{alone} {held}");
+    let before = buffer.network_transit();
+    let through_jitter = lag(&mut buffer, 8..20, 15);
+    assert!(buffer.network_transit() > before + 200);
+    assert!(
+        (through_jitter - held).abs() <= TOO_LATE,
+        "{held} {through_jitter}"
+    );
+    // One of another stream has no effect.
+    buffer.set_minimum_transit(Some(buffer.network_transit() + MOST_HELD));
+    let stale = lag(&mut buffer, 20..30, 0);
+    assert!(stale < alone + 960, "{alone} {stale}");
+}
+
+#[test]
 fn a_sender_that_loses_time_costs_no_more_than_it_loses() {
     // An overloaded sender: every 600 ms its sound server drops 100 ms and its media time does not
     // tell. After 12 s packets come 2 s later than the first ones did.

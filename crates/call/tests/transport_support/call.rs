@@ -233,8 +233,9 @@ impl Screen {
         }
         while now >= self.played + BLOCK {
             self.played += BLOCK;
-            self.sound
-                .set_additional_delay(self.together.sound_delay(now));
+            let network = self.sound.network_transit();
+            let held = self.together.hold_sound(network, now);
+            self.sound.set_minimum_transit(held);
             if let Some(sample) = self.sound.position() {
                 self.together.sound_plays(sample, now + SPEAKER);
             }
