@@ -201,7 +201,7 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u32).range(20..))]
     message_burst: u32,
 
-    /// Wrong room numbers per minute and address that are let through
+    /// Wrong room numbers per minute and address that are let through, in steps of 60
     #[arg(long, env = "AHOY_SERVER_WRONG_NUMBERS", value_name = "N", default_value_t = 60,
         value_parser = clap::value_parser!(u32).range(60..))]
     wrong_numbers: u32,
@@ -370,7 +370,7 @@ impl Options {
                 per_second: self.message_rate,
             },
             wrong_numbers: Rate {
-                per_second: self.wrong_numbers / 60,
+                per_second: self.wrong_numbers.div_ceil(60),
                 ..Limits::default().wrong_numbers
             },
             ..Limits::default()
@@ -412,7 +412,7 @@ mod tests {
             "--max-connections-per-address=6",
             "--message-rate=7",
             "--message-burst=80",
-            "--wrong-numbers=120",
+            "--wrong-numbers=100",
         ]);
         let limits = options.config().limits;
         assert_eq!(options.listen.len(), 2);
