@@ -228,11 +228,6 @@ impl DelayEstimator {
         target.min(self.fastest() + MOST)
     }
 
-    /// How long after the fastest arrival sound is played that is on target.
-    pub(super) fn target_delay(&self, packet: i64) -> i64 {
-        self.target(packet) - self.fastest()
-    }
-
     /// How far the arrivals that are waited for lie apart.
     pub(super) fn spread(&self) -> i64 {
         self.in_time - self.fastest()
@@ -252,6 +247,13 @@ impl DelayEstimator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl DelayEstimator {
+        /// How long after the fastest arrival sound is played that is on target.
+        fn target_delay(&self, packet: i64) -> i64 {
+            self.target(packet) - self.fastest()
+        }
+    }
 
     const PACKET: i64 = 960;
     const BASE: i64 = 1_000_000;

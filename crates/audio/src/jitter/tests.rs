@@ -291,7 +291,7 @@ fn held_back_sound_keeps_its_pace_while_the_network_changes() {
     let at = |ms: u64| start + Duration::from_millis(ms);
     let mut buffer = AudioJitterBuffer::new(start).expect("decoder");
     let mut block = QUIET;
-    let mut lag = |buffer: &mut AudioJitterBuffer, seconds: std::ops::Range<u64>, jitter: u64| {
+    let mut lag = |buffer: &mut AudioJitterBuffer, seconds: Range<u64>, jitter: u64| {
         for ms in seconds.start * 1_000..seconds.end * 1_000 {
             let number = ms / PACKET_MS;
             if ms % PACKET_MS == random(number, jitter + 1) {
