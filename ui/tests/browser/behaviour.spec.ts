@@ -323,6 +323,24 @@ describe("focus", () => {
   });
 });
 
+describe("a first name", () => {
+  it("is followed by one click on New call, however slow", async () => {
+    const { page } = await open("first");
+    await page.getByTestId("name-field").fill("Mim");
+    const box = await page.getByTestId("new-call").boundingBox();
+    if (!box) throw new Error("no button");
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.mouse.down();
+    await until("the name is kept", async () => (await commands(page, "saveSettings")).length > 0);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const pressed = await page.getByTestId("new-call").boundingBox();
+    // It gives way a little when it is pressed.
+    expect(Math.abs((pressed?.y ?? 0) - box.y)).toBeLessThan(2);
+    await page.mouse.up();
+    await until("the call", async () => (await commands(page, "newCall")).length === 1);
+  });
+});
+
 describe("the self-view", () => {
   it("moves by arrow keys", async () => {
     const { page } = await open("call");
