@@ -10,6 +10,11 @@ use crate::{BLOCK_SAMPLES, Block};
 
 /// Share of the microphone's power below which what is left is taken for echo: -10 dB.
 const ECHO: f32 = 0.1;
+/// What reverberates is up to so much quieter than the loudest that it reverberates from, -13 dB, and
+/// dies away by 20 dB a second, as factor per block. Cancelled it is hardly at all: by itself it looks
+/// like a voice.
+const TAIL: f32 = 0.05;
+const TAIL_FALL: f32 = 0.955;
 /// The gain falls with this power of how far it is below.
 const STEEPNESS: i32 = 2;
 /// Smallest gain of power: -40 dB.
@@ -33,6 +38,8 @@ pub(super) struct Residual {
     before: f32,
     heard: f32,
     left: f32,
+    /// The loudest that the microphone heard while the other side spoke, dying away.
+    loudest: f32,
     noise: f32,
     gain: f32,
     /// Blocks until a voice is over.
@@ -45,6 +52,7 @@ impl Default for Residual {
             before: 0.0,
             heard: 0.0,
             left: 0.0,
+            loudest: 0.0,
             noise: 1e-8,
             gain: 1.0,
             voice: 0,
@@ -62,8 +70,16 @@ impl Residual {
         self.heard = before + (self.heard - before) * SMOOTH;
         self.left = left + (self.left - left) * SMOOTH;
         self.noise = (self.noise * RISE).min(heard.max(1e-12));
-        let share = self.left / (self.heard * ECHO + 1e-12);
-        let voice = self.left > self.heard * VOICE && self.left > self.noise * AUDIBLE;
+        let lasting = if played {
+            self.loudest * TAIL_FALL
+        } else {
+            0.0
+        };
+        self.loudest = self.heard.max(lasting);
+        let tail = self.loudest * TAIL;
+        let share = self.left / (tail.max(self.heard * ECHO) + 1e-12);
+        let voice = tail.max(self.heard * VOICE).max(self.noise * AUDIBLE);
+        let voice = self.left > voice;
         self.voice = if voice {
             VOICE_BLOCKS
         } else {
@@ -133,6 +149,29 @@ mod tests {
             residual.process(heard, &mut block, true);
             let kept = mean_square(&block) / left;
             assert!(index < 65 || kept > 0.99, "{index}: {kept}");
+        }
+    }
+
+    #[test]
+    fn what_reverberates_is_no_voice() {
+        let mut residual = Residual::default();
+        let level = |db: f32| 10_f32.powf(db / 10.0);
+        // A quiet room; words of -20 dBFS, well cancelled; after each, 15 dB below it, what
+        // reverberates from it and is not cancelled at all.
+        let levels = |index: u8| match (index, index.saturating_sub(50) % 30) {
+            (0..50, _) => (-80.0, -80.0),
+            (_, 0..18) => (-20.0, -55.0),
+            (_, since) => {
+                let tail = -35.0 - f32::from(since - 18);
+                (tail, tail - 1.0)
+            }
+        };
+        for index in 1..160 {
+            let (heard, left) = (level(levels(index).0), level(levels(index - 1).1));
+            let mut block = [left.sqrt(); BLOCK_SAMPLES];
+            residual.process(heard, &mut block, true);
+            let kept = 10.0 * (mean_square(&block) / left).log10();
+            assert!(index < 55 || kept < -2.0, "{index}: {kept} dB");
         }
     }
 
