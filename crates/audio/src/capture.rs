@@ -161,6 +161,18 @@ impl Capture {
         }
     }
 
+    /// How long before now the block ended that [`Self::next`] returned last.
+    pub(crate) fn behind(&self) -> Duration {
+        self.device().map_or(Duration::ZERO, Input::behind)
+    }
+
+    /// A device need not wake the thread before there are so many samples at 48 kHz.
+    pub(crate) fn sleep_until(&self, samples: usize) {
+        if let Some(input) = self.device() {
+            input.sleep_until(samples);
+        }
+    }
+
     /// Samples at 48 kHz that were captured and will never be read, since the last call.
     pub(crate) fn take_skipped(&mut self) -> u64 {
         std::mem::take(&mut self.skipped)

@@ -11,6 +11,7 @@ pub mod devices;
 pub mod jitter;
 pub mod level;
 pub mod mixer;
+mod mute;
 pub mod opus;
 pub mod playout;
 pub mod playout_clock;

@@ -69,6 +69,12 @@ impl Resampler {
         }
     }
 
+    /// Frames of the input that are still inside, up to 1 ms.
+    pub(crate) fn waiting(&self) -> usize {
+        let filter = self.filter.as_ref();
+        filter.map_or(0, |it| it.waiting.len() / it.channels)
+    }
+
     /// Converts `input`, whole frames, and appends to `output` what is ready; up to 1 ms stays
     /// inside.
     pub fn process(&mut self, input: &[f32], output: &mut Vec<f32>) {

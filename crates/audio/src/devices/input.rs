@@ -1,7 +1,7 @@
 //! A microphone as a stream of 10 ms blocks at the pace of the computer's clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::stream::{Health, Opening, StreamGuard, Watchdog};
 use super::{Direction, Known};
 use crate::pcm::{downmix, front, is_invalid};
 use crate::resample::Resampler;
-use crate::{BLOCK_SAMPLES, StereoBlock};
+use crate::{BLOCK_SAMPLES, StereoBlock, duration_of};
 use ahoy_media::device::{DeviceError, DeviceKind};
 use ahoy_media::units::AUDIO_CLOCK_HZ;
 
@@ -28,6 +28,8 @@ const RING_MS: u32 = 500;
 const MAX_BACKLOG_MS: u32 = 120;
 /// …so only this much of it, the newest, is kept.
 const KEPT_BACKLOG_MS: u32 = 20;
+/// By how much less than expected may be enough, as the pace is steered: a five-hundredth.
+const STEERING: usize = 500;
 
 /// An open microphone. Dropping it closes the device without waiting for that.
 pub struct Input {
@@ -68,6 +70,8 @@ struct Shared {
     dropped: AtomicU64,
     /// Samples that were none: NaN or infinite.
     invalid: AtomicU64,
+    /// Samples of all channels in the ring from which on the reader is woken.
+    wanted: AtomicUsize,
 }
 
 impl Device for Input {
@@ -144,6 +148,21 @@ impl Input {
         }
         self.ready.drain(..BLOCK_SAMPLES * channels);
         true
+    }
+
+    /// How long before the newest sample that is here the block ended that was read last.
+    pub fn behind(&self) -> Duration {
+        duration_of((self.ready.len() / self.end.channels) as u64)
+    }
+
+    /// The reader has no use for less than so many samples at 48 kHz, in blocks of 10 ms: until
+    /// then the device need not wake it.
+    pub fn sleep_until(&self, samples: usize) {
+        let missing = samples.saturating_sub(self.ready.len() / self.end.channels);
+        let frames = missing * self.rate as usize / AUDIO_CLOCK_HZ as usize;
+        let least = (frames - frames / STEERING).saturating_sub(self.resampler.waiting());
+        let wanted = least * self.end.channels;
+        self.end.shared.wanted.store(wanted, Ordering::Relaxed);
     }
 
     /// Samples at 48 kHz that were captured, or should have been, but will never be read, since
@@ -307,7 +326,15 @@ impl Callback {
         self.shared.captured.fetch_add(all, Ordering::Relaxed);
         self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
         self.health.called();
-        self.reader.unpark();
+        if self.is_enough() {
+            self.reader.unpark();
+        }
+    }
+
+    /// Whether there is as much as the reader waits for.
+    fn is_enough(&self) -> bool {
+        let waiting = self.ring.buffer().capacity() - self.ring.slots();
+        waiting >= self.shared.wanted.load(Ordering::Relaxed)
     }
 }
 
@@ -378,6 +405,39 @@ mod tests {
                 .fold(0.0_f32, |peak, it| peak.max(it.abs()));
             assert!((peak - 0.5).abs() < 0.01, "{peak}");
             assert_eq!(input.take_skipped(), 0);
+        }
+    }
+
+    #[test]
+    fn a_sleeping_reader_is_woken_less_often_and_never_later() {
+        const PACKET: usize = 2 * BLOCK_SAMPLES;
+        for (rate, channels, frames) in [
+            (48_000, 1, 480),
+            (48_000, 2, 1_024),
+            (44_100, 2, 441),
+            (16_000, 1, 60),
+        ] {
+            let stereo = channels == 2;
+            let (mut eager, mut to_eager) = microphone(rate, channels, stereo);
+            let (mut sleeping, mut to_sleeping) = microphone(rate, channels, stereo);
+            let (start, mut read, mut taken, mut wakes) = (Instant::now(), 0, 0, 0);
+            let callbacks = 5 * rate as usize / frames;
+            let samples = vec![0.1_f32; frames * usize::from(channels)];
+            for call in 1..=callbacks {
+                to_eager.take(&samples);
+                to_sleeping.take(&samples);
+                let time = call as f64 * frames as f64 / f64::from(rate);
+                let now = start + Duration::from_secs_f64(time);
+                read += left(&mut eager, now).len();
+                if to_sleeping.is_enough() {
+                    wakes += 1;
+                    taken += left(&mut sleeping, now).len();
+                    sleeping.sleep_until(PACKET - taken % PACKET);
+                }
+                assert_eq!(taken / PACKET, read / PACKET, "{rate} Hz, {call}");
+            }
+            let needed = callbacks.min(read / PACKET);
+            assert!((needed..=needed + 3).contains(&wakes), "{rate} Hz: {wakes}");
         }
     }
 

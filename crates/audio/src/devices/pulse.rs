@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use pulseaudio::protocol::stream::{BufferAttr, StreamFlags};
 use pulseaudio::protocol::{
     self, AuthParams, AuthReply, ChannelMap, ChannelPosition, Command, CreatePlaybackStreamReply,
@@ -121,6 +123,18 @@ impl Server {
     pub(super) fn wait_for_ever(&self) -> io::Result<UnixStream> {
         self.socket.get_ref().set_read_timeout(None)?;
         self.socket.get_ref().try_clone()
+    }
+
+    /// Sleeps until there is something to read. A read that blocks is also woken whenever the server
+    /// has taken what was written, only to sleep again: twice as often for a stream that plays.
+    fn wait_until_readable(&self) {
+        if self.socket.buffer().is_empty() {
+            // If it fails, the read that follows says why.
+            let _ = poll(
+                &mut [PollFd::new(self.socket.get_ref(), PollFlags::IN)],
+                None,
+            );
+        }
     }
 
     /// The next message, its payload in `payload`.
@@ -234,6 +248,7 @@ pub(super) fn play(
                 server.socket.get_mut().write_all(&packet)?;
                 requested -= bytes;
             }
+            server.wait_until_readable();
             server.next(&mut payload)?;
             let mut too_little = false;
             match server.parse(&payload) {
