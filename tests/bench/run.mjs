@@ -2,7 +2,7 @@
 // comparison. Prints a table (Markdown). Needs release binaries:
 //
 //   cargo build --release -p ahoy-peer -p ahoy-server -p ahoy --features ahoy/custom-protocol
-//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [networks] [speech] [fidelity] [listening] [windows] [start] [size]
+//   node tests/bench/run.mjs [peers] [chromium] [mixed] [mouth-to-ear] [networks] [speech] [sound] [fidelity] [listening] [windows] [start] [size]
 
 import { cpus, loadavg } from 'node:os';
 import { Lab } from '../lab/lab.mjs';
@@ -12,6 +12,7 @@ import { measureMouthToEar } from './mouth-to-ear.mjs';
 import { measureNetworks } from './networks.mjs';
 import { measurePair } from './pair.mjs';
 import { measureSize } from './size.mjs';
+import { measureSoundThreads } from './sound-threads.mjs';
 import { measureSpeech } from './speech.mjs';
 import { measureStart } from './start.mjs';
 import { measureWindows } from './windows.mjs';
@@ -23,6 +24,7 @@ const PARTS = {
   'mouth-to-ear': () => withLab(measureMouthToEar),
   networks: () => withLab((lab) => measureNetworks(lab, process.env.NETWORKS?.split(','))),
   speech: () => withLab((lab) => measureSpeech(lab, process.env.NETWORKS?.split(','))),
+  sound: () => withLab(measureSoundThreads),
   fidelity: () => withLab(measureFidelity),
   listening: () => withLab(measureListening),
   windows: () => withLab(measureWindows),

@@ -24,7 +24,7 @@ const PICTURE_MS = 20_000;
  * - `audio`: besides `unprocessed`, microphone and speaker of the sound server of `env`, and for
  *   Chromium `devices`, the same with echo cancellation and the like
  * - `env`: environment, or one for each role
- * - `meanwhile`: done after the first pictures
+ * - `meanwhile`: done after the first pictures, with the two sides
  * - `source`: what Chromium sends, `canvas` (numbers count up) or `camera` (the clip)
  * - `profile`: cargo profile of `ahoy-peer`
  * - `network`: conditions of the network between them, see `network.mjs`; without, there is none
@@ -34,7 +34,7 @@ const PICTURE_MS = 20_000;
 export async function benchCall(lab, {
   caller, callee, video = '1280x720@30', audio = 'mic', settleMs = 2000, measureMs = 8000, source = 'canvas', profile, env,
   network,
-  meanwhile = async () => {},
+  meanwhile = async (_sides) => {},
 }) {
   const clip = makeClip(lab, size(video));
   const relay = await startRelay(lab);
@@ -47,7 +47,7 @@ export async function benchCall(lab, {
   await Promise.all(both.map((side) => side.waitFor(() => side.ready, READY_MS, 'ready')));
   sides.caller.send({ type: 'start' });
   await Promise.all(both.map((side) => side.waitFor(() => side.events.firstFrame, PICTURE_MS, 'first picture')));
-  await meanwhile();
+  await meanwhile(sides);
   await sleep(settleMs);
   for (const side of both) side.beginMeasuring();
   await sleep(measureMs);

@@ -267,6 +267,22 @@ export function cpuSeconds(pids) {
   return ticks / 100; // USER_HZ is 100 on every Linux that we meet
 }
 
+/** CPU seconds used so far by the threads of this process, by name: those of one name together. */
+export function threadSeconds(pid) {
+  const seconds = {};
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const name = readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim();
+      // Nanoseconds: ticks would be too coarse for a thread that works a tenth of a millisecond at a time.
+      const [nanoseconds] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ');
+      seconds[name] = (seconds[name] ?? 0) + Number(nanoseconds) / 1e9;
+    } catch {
+      // gone in the meantime
+    }
+  }
+  return seconds;
+}
+
 /** Memory of these processes in MB: `{ rss, pss }`. */
 export function memory(pids) {
   const sum = { rss: 0, pss: 0 };
