@@ -35,13 +35,15 @@ pub const LEAD_SAMPLES: usize = 120;
 
 /// Length of the adaptive filter in blocks of 4 ms. AEC3's own is 13; a longer one takes more of the
 /// reverberation out linearly, which a voice over it survives.
-const FILTER_BLOCKS: usize = 16;
+const FILTER_BLOCKS: usize = 18;
 /// Blocks after which somebody here is taken to speak over the echo. AEC3's own 12 are taken in by
-/// the reverberation of a live room, and let echo through.
-const NEAREND_BLOCKS: i32 = 40;
+/// the reverberation of a live room.
+const NEAREND_BLOCKS: i32 = 20;
+/// Blocks for which they are then taken to speak on. AEC3's own 50 are shorter than many a word.
+const NEAREND_HOLD: i32 = 100;
 /// How slowly reverberation is taken to die away while somebody here speaks: AEC3's own 0.83 per
-/// block takes most of what they say for echo.
-const NEAREND_REVERB: f32 = 0.5;
+/// block takes most of what they say for echo. What it lets through is up to [`super::residual`].
+const NEAREND_REVERB: f32 = 0.1;
 
 /// AEC3, the canceller of WebRTC, in the Rust port of the crate `sonora-aec3`.
 ///
@@ -137,8 +139,9 @@ fn processor() -> BlockProcessor {
     let filter = &mut config.filter;
     filter.refined.length_blocks = FILTER_BLOCKS;
     filter.coarse.length_blocks = FILTER_BLOCKS;
-    let suppressor = &mut config.suppressor;
-    suppressor.dominant_nearend_detection.trigger_threshold = NEAREND_BLOCKS;
+    let nearend = &mut config.suppressor.dominant_nearend_detection;
+    nearend.trigger_threshold = NEAREND_BLOCKS;
+    nearend.hold_duration = NEAREND_HOLD;
     config.ep_strength.nearend_len = NEAREND_REVERB;
     let mut processor = BlockProcessor::new(&config, 48_000, 1, 1);
     // The reference is aligned already.

@@ -74,8 +74,8 @@ impl Default for ProcessingSettings {
 /// While the other side speaks, so much of the voice bypasses noise suppression. What an echo
 /// canceller leaves of a voice when both speak is so torn that RNNoise takes it for noise.
 const UNDER_ECHO: f32 = 0.6;
-/// Somebody speaks here as well, or much is left of the echo: -45 dBFS.
-const LEFT: f32 = 3e-5;
+/// Somebody speaks here as well, or much is left of the echo: -60 dBFS.
+const LEFT: f32 = 1e-6;
 const LEFT_FALL: f32 = 0.95;
 /// The other side speaks: a reference above -50 dBFS, held for about 200 ms.
 const PLAYED: f32 = 1e-5;
