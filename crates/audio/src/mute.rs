@@ -1,25 +1,31 @@
-//! When what was captured may leave: not what was captured while muted, also when it is taken only
-//! after unmuting, since blocks are taken several at a time.
+//! When what was captured may leave: not what was here already when unmuting, since blocks are taken
+//! several at a time and the beginning of the next one may be here as well.
 
 /// Decides it block by block.
 #[derive(Debug, Default)]
 pub(crate) struct Mute {
-    /// Muted when the last batch was taken: what came since was captured while it was so.
+    /// Muted during the last batch: what this one holds was here while it was so.
     before: bool,
-    /// Muted when the last block of this batch was taken.
+    /// Muted since this batch began.
     now: Option<bool>,
+    /// The next block began while muted.
+    begun: bool,
 }
 
 impl Mute {
     /// Whether the next block is to be silence, being taken while it is `muted` or not.
     pub(crate) fn silences(&mut self, muted: bool) -> bool {
-        self.now = Some(muted);
-        muted || self.before
+        let now = muted || self.now == Some(true);
+        self.now = Some(now);
+        std::mem::take(&mut self.begun) || now || self.before
     }
 
     /// Everything that was there has been taken.
     pub(crate) fn batch_taken(&mut self) {
-        self.before = self.now.take().unwrap_or(self.before);
+        if let Some(now) = self.now.take() {
+            self.begun = self.before && !now;
+            self.before = now;
+        }
     }
 }
 
@@ -28,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_captured_before_unmuting_stays_here() {
+    fn what_is_here_when_unmuting_stays_here() {
         let mut mute = Mute::default();
         assert!(!mute.silences(false));
         assert!(mute.silences(true), "at once, also within a batch");
@@ -37,6 +43,20 @@ mod tests {
         assert!(mute.silences(false), "it was here before");
         assert!(mute.silences(false));
         mute.batch_taken();
+        mute.batch_taken();
+        assert!(mute.silences(false), "it began before");
+        assert!(!mute.silences(false));
+    }
+
+    #[test]
+    fn unmuting_within_a_batch_begins_with_the_one_after_the_next() {
+        let mut mute = Mute::default();
+        assert!(mute.silences(true));
+        assert!(mute.silences(false));
+        mute.batch_taken();
+        assert!(mute.silences(false));
+        mute.batch_taken();
+        assert!(mute.silences(false));
         assert!(!mute.silences(false));
     }
 }
