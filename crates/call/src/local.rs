@@ -256,13 +256,18 @@ impl LocalMedia {
         }
     }
 
+    /// Whether there is a camera, and it is on.
+    pub fn sends_picture(&self) -> bool {
+        self.view.camera_on && self.view.camera.label.is_some()
+    }
+
     /// What the others are told about us.
     pub fn status(&self) -> PeerMessage {
         PeerMessage::Status {
             version: STATUS_VERSION,
             name: self.view.name.clone(),
             microphone_muted: self.view.microphone_muted || self.view.microphone.label.is_none(),
-            camera_on: self.view.camera_on && self.view.camera.label.is_some(),
+            camera_on: self.sends_picture(),
             microphone_unplugged: self.microphone_unplugged,
         }
     }

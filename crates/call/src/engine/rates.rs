@@ -6,7 +6,7 @@ use ahoy_media::frame::EncodedVideoSink;
 use ahoy_media::units::VideoConstraints;
 
 use super::state::EngineTask;
-use crate::adaptation::QualityLimitationReason;
+use crate::adaptation::{Decision, QualityLimitationReason};
 use crate::participant::Participant;
 use crate::quality::Sending;
 use crate::status::PeerMessage;
@@ -28,9 +28,11 @@ impl EngineTask {
         for participant in self.participants.values() {
             participant.set_needed_bitrate(decision.needed);
         }
-        self.sending = Sending {
-            limitation: decision.limitation,
-            height: fewer_lines(decision.encoding.constraints, wanted).unwrap_or_default(),
+        self.sending = if self.local.sends_picture() {
+            compared(&decision, wanted)
+        } else {
+            // Next to nothing is sent, so nothing is known of the path.
+            Sending::default()
         };
     }
 
@@ -75,10 +77,14 @@ impl EngineTask {
     }
 }
 
-/// Lines of a picture that is smaller than wanted.
-fn fewer_lines(constraints: VideoConstraints, wanted: VideoConstraints) -> Option<u32> {
-    let height = constraints.resolution.height;
-    (height < wanted.resolution.height).then_some(height)
+/// What is sent, beside what the user wants.
+fn compared(decision: &Decision, wanted: VideoConstraints) -> Sending {
+    let height = decision.encoding.constraints.resolution.height;
+    let smaller = height < wanted.resolution.height;
+    Sending {
+        limitation: decision.limitation,
+        height: if smaller { height } else { 0 },
+    }
 }
 
 pub(super) fn sending_message(sending: Sending) -> PeerMessage {
