@@ -11,6 +11,7 @@ import { Lab } from './lab.mjs';
 import { repository } from './paths.mjs';
 import { check, cpuSeconds, eventually, run, sleep, start, tree } from './process.mjs';
 import { MICROPHONE_NAME, SPEAKER_NAME, startSound } from './pulse.mjs';
+import { assertSmooth, longestGap } from './smooth.mjs';
 import { amplitudeAt, readWav, rms, speechLike, tone, toneShare, writeWav } from './sound.mjs';
 import { readStamp, readStampFromScreen, stampBits, writeStamp } from './stamp.mjs';
 import { clip, readClip } from './y4m.mjs';
@@ -59,6 +60,15 @@ test('a tone is told from silence, from another tone and from speech', (t) => {
   assert.equal(toneShare(speechLike(2), 1000), 0);
   assert.equal(toneShare(new Float32Array(48_000), 1000), 0);
   assert.ok(rms(speechLike(1)) > 0.03);
+});
+
+test('a picture that stops once for a moment is smooth, one that stops often or for long is not', () => {
+  assertSmooth({ freezeCount: 0, totalFreezesDuration: 0 }, 'none');
+  assertSmooth({ freezeCount: 1, totalFreezesDuration: 0.3 }, 'short');
+  for (const frozen of [{ freezeCount: 1, totalFreezesDuration: 0.7 }, { freezeCount: 2, totalFreezesDuration: 0.4 }, {}]) {
+    assert.throws(() => assertSmooth(frozen, 'frozen'), assert.AssertionError);
+  }
+  assert.equal(longestGap([[1, 100], [2, 130], [4, 230], [5, 260]]), '100 ms between 2 and 4');
 });
 
 test('a program is waited for, measured and killed with everything that it started', async (t) => {
