@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ahoy_call::engine::{Engine, EngineConfig, VideoTile};
-use ahoy_call::view::{CallState, CallView, EndReason};
+use ahoy_call::quality::QualityLevel;
+use ahoy_call::view::{CallState, CallView, EndReason, ParticipantView};
 use ahoy_media::frame::{EncodedFrame, EncodedVideoSink};
 use ahoy_media::selection::{CameraSelection, MicrophoneSelection, SpeakerSelection};
 use ahoy_media::units::{Resolution, VideoConstraints};
@@ -231,6 +232,33 @@ async fn a_former_call_is_opened_again_under_its_code() {
     ann.reopen(invite, false).await.expect("running");
     until(&ann, "the call", connected).await;
     until(&ben, "the call", connected).await;
+    for engine in [ann, ben] {
+        engine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_cameras_no_picture_is_said_to_be_reduced() {
+    let ports = own_ports();
+    let no_camera = |name| EngineConfig {
+        camera: CameraSelection::None,
+        constraints: VideoConstraints::default(),
+        ..config(name, &ports)
+    };
+    let ann = Engine::start(no_camera("Ann"));
+    let ben = Engine::start(no_camera("Ben"));
+    call(&[&ann, &ben]).await;
+    for engine in [&ann, &ben] {
+        until(engine, "a judged connection", |view| {
+            let of = |other: &ParticipantView| other.quality.level != QualityLevel::Unknown;
+            connected(view) && view.participants.iter().all(of)
+        })
+        .await;
+    }
+    let mut view = ann.view();
+    let reduced = view.wait_for(|view| view.participants[0].quality.reduced_to.is_some());
+    let seen = tokio::time::timeout(Duration::from_secs(5), reduced).await;
+    assert!(seen.is_err(), "{seen:?}");
     for engine in [ann, ben] {
         engine.close().await;
     }
