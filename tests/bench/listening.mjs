@@ -14,7 +14,7 @@ const SETTLE_MS = 12_000;
 /** Longest way that is expected, in s. */
 const MAX_DELAY = 1;
 /** How loud the open speaker is at the microphone beside it: as a share of what it plays. */
-const ECHO_VOLUME = '0.5';
+const ECHO_VOLUME = 0.5;
 
 const decibels = (level) => number(20 * Math.log10(Math.max(level, 1e-6)), 1);
 
@@ -27,10 +27,7 @@ export async function measureListening(lab) {
   const { ann, ben } = await openTwo(lab, {
     profile: 'release', settings: { processing }, ann: { tone: undefined }, ben: { tone: undefined },
   });
-  await ben.sound.control('load-module', 'module-loopback', 'source=speaker1.monitor', 'sink=feed1', 'latency_msec=20', 'adjust_time=0',
-    'source_dont_move=true', 'sink_dont_move=true');
-  const loop = (await ben.sound.control('list', 'short', 'sink-inputs')).trim().split('\t')[0];
-  await ben.sound.control('set-sink-input-volume', loop, ECHO_VOLUME);
+  await ben.sound.openSpeaker(ECHO_VOLUME);
   await callByCode(ann.app, ben.app);
   await ben.app.shown(REMOTE, 15_000);
   const before = ann.sound.speak(spoken);
@@ -51,7 +48,7 @@ export async function measureListening(lab) {
       `concealed ${number((100 * grown('concealedSamples')) / grown('totalSamplesReceived'))} %`,
     ].join(', ')],
     ['windows: its echo, heard by the speaker', [
-      `open speaker at ${decibels(rms(heard) * Number(ECHO_VOLUME))} dBFS in the microphone`,
+      `open speaker at ${decibels(rms(heard) * ECHO_VOLUME)} dBFS in the microphone`,
       `comes back at ${decibels(rms(returned))} dBFS`,
     ].join(', ')],
   ];

@@ -21,8 +21,8 @@ const PICTURE_MS = 20_000;
  *
  * - `video`: `WxH@FPS`; `audio`: `mic` or `pulse`
  * - `settleMs`: from the first pictures to the first mark; `measureMs`: between the marks
- * - `audio`: besides `unprocessed`, microphone and speaker of the sound server of `env`, and for
- *   Chromium `devices`, the same with echo cancellation and the like
+ * - `audio`: besides `devices`, microphone and speaker of the sound server of `env` with echo cancellation
+ *   and the like, and `unprocessed`, the same without
  * - `env`: environment, or one for each role
  * - `meanwhile`: done after the first pictures, with the two sides
  * - `source`: what Chromium sends, `canvas` (numbers count up) or `camera` (the clip)
@@ -92,7 +92,7 @@ export class Side {
         label: `ahoy-peer bench (${this.role})`,
         env: {
           ...env, BENCH_SIGNAL_URL: url, BENCH_ROLE: this.role, BENCH_CLIP: clip, BENCH_VIDEO: video,
-          BENCH_AUDIO: audio === 'unprocessed' ? 'devices' : audio,
+          BENCH_AUDIO: audio,
         },
       });
       lab.defer(() => this.program.stop());

@@ -87,6 +87,14 @@ class Sound {
     return this.lab.start('paplay', [`--device=feed${microphone}`, wav], { env: this.env });
   }
 
+  /** From now on the microphone hears what the speaker plays, at this share of its level. */
+  async openSpeaker(share) {
+    await this.control('load-module', 'module-loopback', 'source=speaker1.monitor', 'sink=feed1', 'latency_msec=20', 'adjust_time=0',
+      'source_dont_move=true', 'sink_dont_move=true');
+    const [loop] = (await this.control('list', 'short', 'sink-inputs')).trim().split('\t');
+    await this.control('set-sink-input-volume', loop, String(share));
+  }
+
   /** Records for `seconds` what a speaker plays; returns mono samples at 48 kHz. */
   async record(seconds, speaker = 1) {
     return samplesOf(await this.#recordBytes(seconds, `speaker${speaker}.monitor`, 1), 1, 0);

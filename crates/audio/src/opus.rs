@@ -2,8 +2,10 @@
 
 mod decoder;
 mod encoder;
+mod enhancement;
 mod library;
 mod packet;
+mod pause;
 
 pub use self::decoder::{OpusDecoder, SoundDecoder};
 pub use self::encoder::{

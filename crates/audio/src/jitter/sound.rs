@@ -176,7 +176,7 @@ impl<D: SoundDecoder> Sound<D> {
     pub(super) fn comfort(&mut self, length: usize, stats: &mut AudioReceiveStats) {
         let length = length.min(MAX_PACKET_SAMPLES);
         let noise = &mut self.scratch[..length.next_multiple_of(CONCEAL_STEP)];
-        if self.decoder.conceal(noise).is_err() {
+        if self.decoder.comfort(noise).is_err() {
             noise.fill([0.0; 2]);
         }
         stats.comfort_noise_samples += length as u64;

@@ -651,6 +651,11 @@ impl SoundDecoder for Humming {
         Ok(())
     }
 
+    fn comfort(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        self.hum(out);
+        Ok(())
+    }
+
     fn remember(&mut self) {}
 
     fn recall(&mut self) {}

@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use opusic_sys as sys;
 
+use super::MAX_PACKET_SAMPLES;
+use super::enhancement::Enhancement;
 use super::library::{self, Refused};
-use super::packet::packet_samples;
-use super::{DTX_BYTES, MAX_PACKET_SAMPLES};
+use super::packet::{is_silence, packet_samples};
 use ahoy_media::codec::CodecError;
 use ahoy_media::units::AUDIO_CLOCK_HZ;
 
 /// From 5 up, missing sound is invented by a neural network ("deep PLC") rather than by repeating
 /// waves: a quarter of a millisecond per missing packet, nothing otherwise.
 const DEEP_CONCEALMENT: i32 = 5;
+/// Without a network: the noise of a pause does not need one.
+const COMFORT: i32 = 0;
 /// From 6 up, speech at low rates, repaired speech above all, is enhanced as well (OSCE LACE).
 const ENHANCEMENT: i32 = 6;
-/// Bits per second below which enhancement is heard, and above which it no longer is.
-const ENHANCE_BELOW: f32 = 36_000.0;
-const ENHANCE_UNTIL: f32 = 40_000.0;
 
 /// Deep redundancy that is read at most: a second.
 const MOST_DRED: usize = AUDIO_CLOCK_HZ as usize;
@@ -56,11 +56,17 @@ pub trait SoundDecoder {
     /// [`CodecError`] for a length that is no multiple of 2.5 ms.
     fn decode_dred(&mut self, before: usize, out: &mut [[f32; 2]]) -> Result<(), CodecError>;
 
-    /// Invents a plausible continuation; after a silence packet that is comfort noise.
+    /// Invents a plausible continuation.
     ///
     /// # Errors
     /// [`CodecError`] for a length that is no multiple of 2.5 ms.
     fn conceal(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError>;
+
+    /// Goes on with the pause that a silence packet began: noise like what was there before.
+    ///
+    /// # Errors
+    /// [`CodecError`] for a length that is no multiple of 2.5 ms.
+    fn comfort(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError>;
 
     /// Keeps in mind what was heard so far, for [`recall`](Self::recall).
     fn remember(&mut self);
@@ -77,9 +83,9 @@ pub trait SoundDecoder {
 pub struct OpusDecoder {
     decoder: library::Decoder,
     dred: library::Dred,
-    /// Smoothed, in bits per second.
-    bitrate: f32,
-    enhancing: bool,
+    enhancement: Enhancement,
+    /// As it was set last.
+    complexity: i32,
 }
 
 impl OpusDecoder {
@@ -90,40 +96,44 @@ impl OpusDecoder {
     pub fn new() -> Result<Self, CodecError> {
         let mut decoder = library::Decoder::new().map_err(setup_error)?;
         decoder
-            .set(sys::OPUS_SET_COMPLEXITY_REQUEST, DEEP_CONCEALMENT)
+            .set(sys::OPUS_SET_COMPLEXITY_REQUEST, COMFORT)
             .map_err(setup_error)?;
         Ok(Self {
             decoder,
+            complexity: COMFORT,
             dred: library::Dred::new().map_err(setup_error)?,
-            bitrate: ENHANCE_UNTIL,
-            enhancing: false,
+            enhancement: Enhancement::new(),
         })
     }
 
-    /// Enhancement costs as much as decoding and is only heard at low rates.
-    fn follow_bitrate(&mut self, bytes: usize, samples: usize) {
-        if bytes <= DTX_BYTES || samples == 0 {
-            return;
-        }
-        let now = bytes as f32 * 8.0 * AUDIO_CLOCK_HZ as f32 / samples as f32;
-        self.bitrate += (now - self.bitrate) * 0.02;
-        let enhancing = if self.enhancing {
-            self.bitrate < ENHANCE_UNTIL
+    /// For everything but the noise of a pause.
+    fn use_networks(&mut self) {
+        self.set_complexity(if self.enhancement.is_worthwhile() {
+            ENHANCEMENT
         } else {
-            self.bitrate < ENHANCE_BELOW
-        };
-        if enhancing != self.enhancing {
-            let complexity = if enhancing {
-                ENHANCEMENT
-            } else {
-                DEEP_CONCEALMENT
-            };
-            // Fails only for a wrong number, which is a constant.
-            let _ = self
-                .decoder
-                .set(sys::OPUS_SET_COMPLEXITY_REQUEST, complexity);
-            self.enhancing = enhancing;
+            DEEP_CONCEALMENT
+        });
+    }
+
+    fn continue_sound(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        self.decoder
+            .decode(None, out, false)
+            .map_err(decode_error)?;
+        Ok(())
+    }
+
+    fn set_complexity(&mut self, complexity: i32) {
+        if complexity != self.complexity {
+            self.complexity = complexity;
+            self.apply_complexity();
         }
+    }
+
+    fn apply_complexity(&mut self) {
+        // Fails only for a wrong number, which is a constant.
+        let _ = self
+            .decoder
+            .set(sys::OPUS_SET_COMPLEXITY_REQUEST, self.complexity);
     }
 }
 
@@ -135,7 +145,12 @@ impl SoundDecoder for OpusDecoder {
     ) -> Result<usize, CodecError> {
         // An empty packet would mean "conceal" to the library.
         let samples = packet_samples(packet)?;
-        self.follow_bitrate(packet.len(), samples);
+        if is_silence(packet) {
+            self.set_complexity(COMFORT);
+        } else {
+            self.enhancement.observe(packet, samples);
+            self.use_networks();
+        }
         let samples = self
             .decoder
             .decode(Some(packet), out, false)
@@ -145,6 +160,7 @@ impl SoundDecoder for OpusDecoder {
 
     fn decode_fec(&mut self, next_packet: &[u8], out: &mut [[f32; 2]]) -> Result<(), CodecError> {
         packet_samples(next_packet)?;
+        self.use_networks();
         self.decoder
             .decode(Some(next_packet), out, true)
             .map_err(decode_error)?;
@@ -161,6 +177,7 @@ impl SoundDecoder for OpusDecoder {
     }
 
     fn decode_dred(&mut self, before: usize, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        self.use_networks();
         self.decoder
             .decode_dred(&self.dred, before, out)
             .map_err(decode_error)?;
@@ -168,10 +185,13 @@ impl SoundDecoder for OpusDecoder {
     }
 
     fn conceal(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
-        self.decoder
-            .decode(None, out, false)
-            .map_err(decode_error)?;
-        Ok(())
+        self.use_networks();
+        self.continue_sound(out)
+    }
+
+    fn comfort(&mut self, out: &mut [[f32; 2]]) -> Result<(), CodecError> {
+        self.set_complexity(COMFORT);
+        self.continue_sound(out)
     }
 
     fn remember(&mut self) {
@@ -180,6 +200,8 @@ impl SoundDecoder for OpusDecoder {
 
     fn recall(&mut self) {
         self.decoder.recall();
+        // What was remembered may have had another.
+        self.apply_complexity();
     }
 
     fn reset(&mut self) {

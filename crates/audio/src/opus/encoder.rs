@@ -7,6 +7,7 @@ use bytes::Bytes;
 use opusic_sys as sys;
 
 use super::library::{self, Refused};
+use super::pause::{Frame, Pause, loudest_part};
 use super::{DTX_BYTES, FRAME_SAMPLES};
 use ahoy_media::codec::CodecError;
 use ahoy_media::frame::Copies;
@@ -137,6 +138,9 @@ pub struct OpusEncoder {
     settings: EncoderSettings,
     buffer: Box<[u8; MAX_ENCODED_BYTES]>,
     mono: Vec<f32>,
+    pause: Pause,
+    /// How the encoder said last that nothing need be sent.
+    silence: Bytes,
 }
 
 impl OpusEncoder {
@@ -151,6 +155,8 @@ impl OpusEncoder {
             settings,
             buffer: Box::new([0; MAX_ENCODED_BYTES]),
             mono: Vec::with_capacity(FrameLength::Ms60.samples()),
+            pause: Pause::default(),
+            silence: Bytes::new(),
         };
         this.set(settings)?;
         Ok(this)
@@ -176,6 +182,7 @@ impl OpusEncoder {
         }
         self.encoder = prepared(content).map_err(setup_error)?;
         self.content = content;
+        self.pause = Pause::default();
         self.set(self.settings)
     }
 
@@ -241,26 +248,69 @@ impl OpusEncoder {
             let length = frame.len();
             return Err(CodecError::Encode(format!("a frame of {length} samples")));
         }
-        let samples = match self.content {
+        match self.content {
             Content::Voice => {
                 self.mono.clear();
                 let mean = |pair: &[f32; 2]| f32::midpoint(pair[0], pair[1]);
                 self.mono.extend(frame.iter().map(mean));
-                &self.mono
+                self.encode_voice()
             }
-            Content::Music => frame.as_flattened(),
+            Content::Music => {
+                let packet = compress(&mut self.encoder, frame.as_flattened(), &mut *self.buffer)?;
+                Ok(Encoded::Packet(packet))
+            }
+        }
+    }
+
+    /// Compresses `mono`, unless it belongs to a pause that goes on.
+    fn encode_voice(&mut self) -> Result<Encoded, CodecError> {
+        let loudest = loudest_part(&self.mono);
+        // Deep redundancy counts the time by what the encoder has seen.
+        let frame = if self.settings.dred.is_zero() {
+            self.pause.judge(loudest, self.mono.len())
+        } else {
+            Frame::Unknown
         };
-        let length = self
-            .encoder
-            .encode(samples, &mut self.buffer[..])
-            .map_err(|error| CodecError::Encode(error.to_string()))?;
-        let packet = Bytes::copy_from_slice(&self.buffer[..length]);
-        Ok(if length <= DTX_BYTES {
+        if frame == Frame::Silence {
+            return Ok(Encoded::Silence(self.silence.clone()));
+        }
+        if frame == Frame::Refresh {
+            self.set_silence(true)?;
+        }
+        let packet = compress(&mut self.encoder, &self.mono, &mut *self.buffer);
+        if frame == Frame::Refresh {
+            self.set_silence(false)?;
+        }
+        let packet = packet?;
+        let silence = packet.len() <= DTX_BYTES;
+        if frame == Frame::Unknown {
+            self.pause.encoded(loudest, silence);
+        }
+        Ok(if silence {
+            self.silence = packet.clone();
             Encoded::Silence(packet)
         } else {
             Encoded::Packet(packet)
         })
     }
+
+    /// Whether silence is encoded.
+    fn set_silence(&mut self, encoded: bool) -> Result<(), CodecError> {
+        self.encoder
+            .set(sys::OPUS_SET_DTX_REQUEST, (!encoded).into())
+            .map_err(setup_error)
+    }
+}
+
+fn compress(
+    encoder: &mut library::Encoder,
+    samples: &[f32],
+    buffer: &mut [u8],
+) -> Result<Bytes, CodecError> {
+    let length = encoder
+        .encode(samples, buffer)
+        .map_err(|error| CodecError::Encode(error.to_string()))?;
+    Ok(Bytes::copy_from_slice(&buffer[..length]))
 }
 
 fn copies_of(content: Content, settings: EncoderSettings) -> Copies {

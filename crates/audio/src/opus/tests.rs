@@ -16,7 +16,7 @@ fn frames(samples: &[f32], length: usize) -> impl Iterator<Item = Vec<[f32; 2]>>
         .map(|frame| frame.iter().map(|sample| [*sample; 2]).collect())
 }
 
-fn encode_with(samples: &[f32], settings: EncoderSettings) -> Vec<Bytes> {
+pub(super) fn encode_with(samples: &[f32], settings: EncoderSettings) -> Vec<Bytes> {
     let mut encoder = OpusEncoder::new(Content::Voice, settings).expect("encoder");
     frames(samples, encoder.frame_samples())
         .map(|frame| match encoder.encode(&frame).expect("encodes") {
@@ -162,6 +162,34 @@ fn silence_of_a_voice_is_not_sent_and_of_music_it_is() {
     // A refresh every 400 ms at most, after the first moments.
     assert!(sent(Content::Voice) < 30, "{}", sent(Content::Voice));
     assert_eq!(sent(Content::Music), 100);
+}
+
+#[test]
+fn what_is_said_after_a_pause_is_whole() {
+    const SPOKEN: usize = 100;
+    const PAUSE: usize = 150;
+    let said = voice(SPOKEN * FRAME_SAMPLES);
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        0.001 * ((state >> 8) as f32 / 8_388_608.0 - 1.0)
+    };
+    let pause: Vec<f32> = (0..PAUSE * FRAME_SAMPLES).map(|_| noise()).collect();
+    let all = [&said[..], &pause, &said].concat();
+    let packets = encode_all(&all, 0);
+    // The encoder takes its time to be sure; then the noise is told every 400 ms.
+    let sent = packets[SPOKEN + 50..SPOKEN + PAUSE]
+        .iter()
+        .filter(|packet| !is_silence(packet));
+    assert!((4..=6).contains(&sent.clone().count()), "{}", sent.count());
+    let decoded = decode_all(&packets, |_| false);
+    let after = (SPOKEN + PAUSE) * FRAME_SAMPLES;
+    let first = error(&said[9_600..], &decoded[9_600..after]);
+    let second = error(&said, &decoded[after..]);
+    assert!(
+        second < 1.2 * first,
+        "{second} after the pause, {first} before"
+    );
 }
 
 #[test]

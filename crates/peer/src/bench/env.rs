@@ -20,8 +20,17 @@ pub(super) enum BenchAudio {
     Microphone,
     /// Bursts whose way is timed.
     Pulses,
-    /// The computer's microphone and speaker, with nothing done to their sound.
+    /// The computer's microphone and speaker, as in a call.
     Devices,
+    /// The same, with nothing done to their sound.
+    Unprocessed,
+}
+
+impl BenchAudio {
+    /// Whether the computer's microphone is used.
+    pub(super) fn uses_devices(self) -> bool {
+        matches!(self, Self::Devices | Self::Unprocessed)
+    }
 }
 
 /// A whole, valid environment.
@@ -61,7 +70,7 @@ const URL: &str = "a WebSocket address such as ws://127.0.0.1:8080/ws?role=calle
 const ROLE: &str = "caller or callee";
 const CLIP: &str = "the path of a y4m file";
 const VIDEO: &str = "a size and rate such as 1280x720@30";
-const AUDIO: &str = "mic, pulse or devices";
+const AUDIO: &str = "mic, pulse, devices or unprocessed";
 
 fn parse_url(text: &str) -> Result<Uri, String> {
     let uri = text.parse::<Uri>().ok().filter(|uri| {
@@ -99,6 +108,7 @@ fn parse_audio(text: &str) -> Result<BenchAudio, String> {
         "mic" => Ok(BenchAudio::Microphone),
         "pulse" => Ok(BenchAudio::Pulses),
         "devices" => Ok(BenchAudio::Devices),
+        "unprocessed" => Ok(BenchAudio::Unprocessed),
         _ => Err(format!("BENCH_AUDIO is \"{text}\": it must be {AUDIO}.")),
     }
 }

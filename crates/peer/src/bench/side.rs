@@ -241,7 +241,7 @@ impl Side {
         let config = TransportConfig {
             local_addresses: LocalAddresses::Loopback,
             // Beside the contract: what a real call tells the other side about its sound.
-            data_channel: self.config.audio == BenchAudio::Devices,
+            data_channel: self.config.audio.uses_devices(),
             ..TransportConfig::default()
         };
         let outputs = self.notices.clone();
@@ -417,17 +417,19 @@ fn start_media(
             .set_injection(Some(Arc::new(Pulses::new(Arc::clone(log)))));
     }
     local.set_constraints(config.video);
-    if config.audio == BenchAudio::Devices {
+    if config.audio == BenchAudio::Unprocessed {
         local.set_processing(ProcessingSettings {
             echo_cancellation: false,
             noise_suppression: false,
             auto_gain_control: false,
             original_sound: false,
         });
-        local.select_microphone(MicrophoneSelection::Default);
-    } else {
-        local.select_microphone(MicrophoneSelection::Tone);
     }
+    local.select_microphone(if config.audio.uses_devices() {
+        MicrophoneSelection::Default
+    } else {
+        MicrophoneSelection::Tone
+    });
     local.select_speaker(SpeakerSelection::Default);
     local.select_camera(CameraSelection::File(config.clip.clone()));
     local
