@@ -173,7 +173,11 @@ impl SoundDecoder for OpusDecoder {
     }
 
     fn dred_samples(&mut self, packet: &[u8]) -> usize {
-        self.dred.length(packet, MOST_DRED).unwrap_or(0)
+        let samples = self.dred.length(packet, MOST_DRED).unwrap_or(0);
+        if samples > 0 {
+            self.enhancement.repair_data();
+        }
+        samples
     }
 
     fn decode_dred(&mut self, before: usize, out: &mut [[f32; 2]]) -> Result<(), CodecError> {

@@ -38,11 +38,10 @@ impl Enhancement {
 
     /// A packet of so many samples, which is not silence.
     pub(super) fn observe(&mut self, packet: &[u8], samples: usize) {
-        self.plain = if fec_samples(packet) > 0 {
-            0
-        } else {
-            self.plain.saturating_add(1)
-        };
+        self.plain = self.plain.saturating_add(1);
+        if fec_samples(packet) > 0 {
+            self.repair_data();
+        }
         let seconds = samples.max(1) as f32 / AUDIO_CLOCK_HZ as f32;
         let now = packet.len() as f32 * 8.0 / seconds;
         let weight = if now < self.bitrate / 2.0 {
@@ -58,6 +57,11 @@ impl Enhancement {
         };
         let hysteresis = if self.worthwhile { HYSTERESIS } else { 0.0 };
         self.worthwhile = self.bitrate < most + hysteresis;
+    }
+
+    /// A packet has data to repair others.
+    pub(super) const fn repair_data(&mut self) {
+        self.plain = 0;
     }
 
     /// Whether it would be heard.
