@@ -223,6 +223,10 @@ impl OpusEncoder {
         for (request, value) in requests {
             self.encoder.set(request, value).map_err(setup_error)?;
         }
+        if settings.frame_length != self.settings.frame_length {
+            // The packet that says so tells its length.
+            self.pause = Pause::default();
+        }
         self.settings = settings;
         Ok(())
     }

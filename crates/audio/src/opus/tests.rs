@@ -193,6 +193,28 @@ fn what_is_said_after_a_pause_is_whole() {
 }
 
 #[test]
+fn silence_is_as_long_as_packets_are_when_their_length_changes_in_it() {
+    let mut settings = EncoderSettings::default();
+    let mut encoder = OpusEncoder::new(Content::Voice, settings).expect("encoder");
+    let silence = [[0.0; 2]; FRAME_SAMPLES];
+    for _ in 0..100 {
+        encoder.encode(&silence).expect("encodes");
+    }
+    settings.frame_length = FrameLength::Ms40;
+    encoder.set(settings).expect("valid");
+    for _ in 0..50 {
+        match encoder
+            .encode(&[[0.0; 2]; 2 * FRAME_SAMPLES])
+            .expect("encodes")
+        {
+            Encoded::Packet(packet) | Encoded::Silence(packet) => {
+                assert_eq!(packet_samples(&packet).expect("valid"), 2 * FRAME_SAMPLES);
+            }
+        }
+    }
+}
+
+#[test]
 fn music_is_stereo_and_full_band() {
     let settings = EncoderSettings {
         bitrate: Bitrate::from_kbps(128),
